@@ -1,0 +1,75 @@
+"""The errors that users see: one line that says what was found, where, what was expected and how to mend it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib import import_module
+from types import ModuleType
+
+__all__ = ["DataError", "MissingExtraError", "MrStError", "Problem", "UsageError", "require_extra"]
+
+
+class MrStError(Exception):
+    """Something failed for a reason that the user can understand; the command line exits with 1."""
+
+    exit_code = 1
+
+
+class UsageError(MrStError, ValueError):
+    """A call or a command that cannot mean anything (wrong option, misspelt key); the command line exits with 2."""
+
+    exit_code = 2
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One fault in a table.
+
+    Args:
+        where: The file or table, e.g. ``judgments.parquet``.
+        what: What was found and what was expected.
+        mend: What to do about it.
+        row: Row number, counted from 1 as a person would, or None for the whole file.
+        column: Column name, or None.
+    """
+
+    where: str
+    what: str
+    mend: str
+    row: int | None = None
+    column: str | None = None
+
+    def __str__(self) -> str:
+        place = self.where
+        if self.row is not None:
+            place += f", row {self.row:,}"
+        if self.column is not None:
+            place += f", column {self.column}"
+        return f"{place}: {self.what}; {self.mend}"
+
+
+class DataError(MrStError, ValueError):
+    """Bad input data. ``problems`` lists every fault found; the message is the first, with a count of the rest."""
+
+    def __init__(self, problems: Problem | Sequence[Problem]):
+        self.problems: list[Problem] = [problems] if isinstance(problems, Problem) else list(problems)
+        rest = len(self.problems) - 1
+        more = f" (and {rest:,} more: `mr-st data check` lists them)" if rest > 0 else ""
+        super().__init__(f"{self.problems[0]}{more}")
+
+
+class MissingExtraError(MrStError, ImportError):
+    """A feature needs a package that comes with one of the project's extras."""
+
+
+def require_extra(module: str, extra: str) -> ModuleType:
+    """Import ``module`` or say which extra brings it.
+
+    Raises:
+        MissingExtraError: the module is not installed.
+    """
+    try:
+        return import_module(module)
+    except ImportError as error:
+        raise MissingExtraError(f"{module} is not installed; run: pip install 'mr-st[{extra}]'") from error

@@ -1,0 +1,105 @@
+"""Atomic and resumable writes: a file or folder is either whole or not there."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from mr_st.errors import MrStError
+
+__all__ = ["atomic_folder", "atomic_path", "ensure_writable", "read_json", "write_json", "write_text"]
+
+
+@contextmanager
+def atomic_path(target: str | Path) -> Iterator[Path]:
+    """Yield a temporary path beside ``target``; on success it replaces ``target`` in one step.
+
+    Raises:
+        MrStError: the folder cannot be written.
+    """
+    target = Path(target)
+    temporary = _temporary_beside(target)
+    try:
+        yield temporary
+        with open(temporary, "rb") as handle:
+            os.fsync(handle.fileno())
+        os.replace(temporary, target)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def atomic_folder(target: str | Path) -> Iterator[Path]:
+    """Yield an empty temporary folder beside ``target``; on success it replaces ``target`` whole.
+
+    What a killed run leaves behind has a name that starts with ``.tmp-`` and is never read.
+
+    Raises:
+        MrStError: the parent folder cannot be written.
+    """
+    target = Path(target)
+    temporary = _temporary_beside(target)
+    temporary.mkdir()
+    try:
+        yield temporary
+        if target.exists():
+            old = _temporary_beside(target)
+            os.replace(target, old)
+            os.replace(temporary, target)
+            shutil.rmtree(old, ignore_errors=True)
+        else:
+            os.replace(temporary, target)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def write_text(path: str | Path, text: str) -> None:
+    """Write UTF-8 text atomically, with "\\n" line ends."""
+    with atomic_path(path) as temporary:
+        temporary.write_text(text, encoding="utf-8", newline="\n")
+
+
+def write_json(path: str | Path, value: Any) -> None:
+    """Write JSON atomically, indented, keys in the order given."""
+    write_text(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def read_json(path: str | Path) -> Any:
+    """Read a JSON file.
+
+    Raises:
+        MrStError: the file is no JSON; the message names file, line and column.
+    """
+    try:
+        return json.loads(Path(path).read_text(encoding="utf-8"))
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise MrStError(f"{path}: not valid JSON ({error}); delete the file and run again") from error
+
+
+def ensure_writable(folder: str | Path) -> Path:
+    """Create ``folder`` if needed and prove that a file can be written in it.
+
+    Raises:
+        MrStError: no permission, read-only file system, or a file stands where the folder should be.
+    """
+    folder = Path(folder)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(dir=folder, prefix=".tmp-"):
+            pass
+    except OSError as error:
+        raise MrStError(
+            f"{folder}: cannot write here ({error.strerror}); choose another folder or mend its permissions"
+        ) from error
+    return folder
+
+
+def _temporary_beside(target: Path) -> Path:
+    ensure_writable(target.parent)
+    return target.parent / f".tmp-{target.name}-{os.getpid()}-{os.urandom(4).hex()}"
