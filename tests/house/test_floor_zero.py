@@ -1,0 +1,111 @@
+"""Grades, errors, identity, files."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from mr_st.errors import DataError, MissingExtraError, Problem, require_extra
+from mr_st.files import atomic_folder, atomic_path, ensure_writable, read_json, write_json
+from mr_st.grades import ESCI_FOUR_GRADES, ESCI_LABELS, THREE_GRADES, GradeScale
+from mr_st.identity import array_hash, folder_hash, model_hash, settings_hash, texts_hash
+
+
+def test_scales() -> None:
+    assert THREE_GRADES.gain_of(np.array([[2, 1], [0, 2]])).tolist() == [[1.0, 0.5], [0.0, 1.0]]
+    assert ESCI_FOUR_GRADES.n_grades == 4
+    assert ESCI_LABELS == {"E": 2, "S": 1, "C": 1, "I": 0}
+    assert GradeScale.from_dict(THREE_GRADES.to_dict()) == THREE_GRADES
+
+
+@pytest.mark.parametrize(
+    ("names", "gains"),
+    [(("a",), (0.0,)), (("a", "b"), (0.0,)), (("a", "b"), (0.1, 1.0)), (("a", "b", "c"), (0.0, 1.0, 0.5))],
+)
+def test_bad_scales_are_refused(names: tuple[str, ...], gains: tuple[float, ...]) -> None:
+    with pytest.raises(ValueError, match="scale needs|gains must"):
+        GradeScale(names, gains)
+
+
+def test_problem_reads_as_one_line() -> None:
+    problem = Problem("judgments.parquet", "grade 3 is outside the scale", "map it", row=1204, column="grade")
+    assert str(problem) == "judgments.parquet, row 1,204, column grade: grade 3 is outside the scale; map it"
+    assert "(and 1 more" in str(DataError([problem, problem]))
+
+
+def test_missing_extra_is_named() -> None:
+    with pytest.raises(MissingExtraError, match=r"pip install 'mr-st\[llm\]'"):
+        require_extra("no_such_module_anywhere", "llm")
+
+
+def test_hashes_see_what_counts() -> None:
+    assert settings_hash({"a": 1, "b": 2}) == settings_hash({"b": 2, "a": 1})
+    assert settings_hash({"a": 1}) != settings_hash({"a": 1.5})
+    assert texts_hash(["ab", "c"]) != texts_hash(["a", "bc"])
+    zeros = np.zeros((2, 3), np.float32)
+    assert array_hash(zeros) != array_hash(zeros.reshape(3, 2))
+
+
+def test_model_hash_follows_weights_and_prompts(tiny_base: Path) -> None:
+    import torch
+    from sentence_transformers import SentenceTransformer
+
+    first, second = SentenceTransformer(str(tiny_base)), SentenceTransformer(str(tiny_base))
+    assert model_hash(first) == model_hash(second)
+    second.prompts = {"query": "query: "}
+    assert model_hash(first) != model_hash(second)
+    before = model_hash(first)
+    with torch.no_grad():
+        next(first.parameters()).add_(1e-3)
+    assert model_hash(first) != before
+
+
+def test_atomic_path_leaves_the_old_file_on_failure(tmp_path: Path) -> None:
+    target = tmp_path / "a.json"
+    write_json(target, {"x": 1})
+    with pytest.raises(RuntimeError), atomic_path(target) as temporary:
+        temporary.write_text("half")
+        raise RuntimeError
+    assert read_json(target) == {"x": 1}
+    assert os.listdir(tmp_path) == ["a.json"]
+
+
+def test_atomic_folder_replaces_whole(tmp_path: Path) -> None:
+    target = tmp_path / "made"
+    for text in ("one", "two"):
+        with atomic_folder(target) as temporary:
+            (temporary / f"{text}.txt").write_text(text)
+    assert [p.name for p in target.iterdir()] == ["two.txt"]
+    with pytest.raises(RuntimeError), atomic_folder(target) as temporary:
+        (temporary / "three.txt").write_text("x")
+        raise RuntimeError
+    assert [p.name for p in target.iterdir()] == ["two.txt"]
+    assert os.listdir(tmp_path) == ["made"]
+
+
+def test_folder_hash_ignores_where_it_lies(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        (tmp_path / name / "sub").mkdir(parents=True)
+        (tmp_path / name / "sub" / "f.txt").write_text("same")
+    assert folder_hash(tmp_path / "a") == folder_hash(tmp_path / "b")
+    (tmp_path / "b" / "sub" / "f.txt").write_text("other")
+    assert folder_hash(tmp_path / "a") != folder_hash(tmp_path / "b")
+
+
+def test_unwritable_folder_is_one_clear_line(tmp_path: Path) -> None:
+    blocker = tmp_path / "file"
+    blocker.write_text("")
+    with pytest.raises(Exception, match="cannot write here") as caught:
+        ensure_writable(blocker / "inside")
+    assert "\n" not in str(caught.value)
+
+
+def test_broken_json_is_named(tmp_path: Path) -> None:
+    broken = tmp_path / "b.json"
+    broken.write_text(json.dumps({"a": 1})[:-1])
+    with pytest.raises(Exception, match=r"b\.json: not valid JSON"):
+        read_json(broken)
