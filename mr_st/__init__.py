@@ -24,7 +24,20 @@ _HOME = {
     "run_recipe": "mr_st.recipes",
 }
 
-__all__ = ["__version__", *sorted(_HOME)]  # noqa: PLE0604
+__all__ = [
+    "GradedCollator",
+    "GradedDataset",
+    "GradedRetrievalEvaluator",
+    "GradedSupConLoss",
+    "MultiClassCircleLoss",
+    "Recipe",
+    "__version__",
+    "build_instances",
+    "build_two_tower",
+    "mine",
+    "publish",
+    "run_recipe",
+]
 
 if TYPE_CHECKING:
     from mr_st.data import GradedDataset, build_instances

@@ -67,7 +67,7 @@ class GradeScale:
 
 
 THREE_GRADES = GradeScale()
-"""The default: irrelevant 0, partial (substitute or complement) 0.5, relevant 1. Source: arXiv 2602.17654, section 5.2."""
+"""The default. Partial means substitute or complement. Source of the gains: arXiv 2602.17654, section 5.2."""
 
 ESCI_FOUR_GRADES = GradeScale(("irrelevant", "complement", "substitute", "exact"), (0.0, 0.01, 0.1, 1.0))
 """ESCI's own four labels and gains. Source: arXiv 2206.06588."""

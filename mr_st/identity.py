@@ -1,4 +1,4 @@
-"""Content hashes: the identity of settings, files, arrays and models, so that no cache serves another thing's result."""
+"""Content hashes: the identity of settings, files, arrays and models. No cache may serve another thing's result."""
 
 from __future__ import annotations
 

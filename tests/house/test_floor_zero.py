@@ -27,7 +27,7 @@ def test_scales() -> None:
     [(("a",), (0.0,)), (("a", "b"), (0.0,)), (("a", "b"), (0.1, 1.0)), (("a", "b", "c"), (0.0, 1.0, 0.5))],
 )
 def test_bad_scales_are_refused(names: tuple[str, ...], gains: tuple[float, ...]) -> None:
-    with pytest.raises(ValueError, match="scale needs|gains must"):
+    with pytest.raises(ValueError, match=r"scale needs|gains must"):
         GradeScale(names, gains)
 
 
