@@ -1,0 +1,154 @@
+"""A dataset as a folder: queries, items, judgments and engagement as Parquet beside dataset.yaml."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import yaml
+
+from mr_st.data.dataset import GradedDataset
+from mr_st.data.schema import TABLES, arrow_table, to_dataset, to_table
+from mr_st.errors import DataError, Problem, UsageError
+from mr_st.files import atomic_folder
+from mr_st.grades import GradeScale
+
+__all__ = ["SETTINGS_FILE", "check_target", "is_saved_folder", "load_folder", "read_parquet", "save_folder"]
+
+SETTINGS_FILE = "dataset.yaml"
+_FORMAT = 1
+
+
+def save_folder(dataset: GradedDataset, folder: str | Path) -> Path:
+    """Write ``dataset`` to ``folder``, replacing a saved dataset that is there; whole or not at all.
+
+    Raises:
+        UsageError: ``folder`` holds something else, or ``dataset.source`` is not plain YAML.
+        MrStError: it cannot be written.
+    """
+    folder = check_target(folder, SETTINGS_FILE)
+    settings = {
+        "format": _FORMAT,
+        "name": dataset.name,
+        "license": dataset.license,
+        "scale": dataset.scale.to_dict(),
+        "source": dataset.source,
+    }
+    try:
+        text = yaml.safe_dump(settings, sort_keys=False, allow_unicode=True)
+    except yaml.YAMLError as error:
+        raise UsageError(f"the dataset's source cannot be written as YAML ({error}); use plain values") from error
+    with atomic_folder(folder) as temporary:
+        for table in TABLES:
+            value = getattr(dataset, table)
+            if value is not None:
+                pq.write_table(arrow_table(value), temporary / f"{table}.parquet", compression="zstd")
+        (temporary / SETTINGS_FILE).write_text(text, encoding="utf-8")
+    return folder
+
+
+def load_folder(folder: str | Path, validate: bool = True) -> GradedDataset:
+    """Read what :func:`save_folder` wrote.
+
+    Args:
+        folder: Where it lies.
+        validate: Also check what the values say, not only the columns' types.
+
+    Raises:
+        DataError: a file is missing or damaged, or the data has faults; ``.problems`` lists them all.
+    """
+    folder = Path(folder)
+    problems: list[Problem] = []
+    settings: dict[str, Any] = {}
+    try:
+        settings = _read_settings(folder / SETTINGS_FILE)
+    except DataError as error:
+        problems += error.problems
+    tables: dict[str, Any] = {"engagement": None}
+    for table in TABLES:
+        path = folder / f"{table}.parquet"
+        if table == "engagement" and not path.exists():
+            continue
+        try:
+            cast, faults = to_table(table, read_parquet(path), where=path.name)
+            problems += faults
+            tables[table] = to_dataset(cast)
+        except DataError as error:
+            problems += error.problems
+    if problems:
+        raise DataError(problems)
+    dataset = GradedDataset(**tables, **settings)
+    if validate:
+        dataset.validate()
+    return dataset
+
+
+def read_parquet(path: Path, columns: list[str] | None = None) -> pa.Table:
+    """Read a Parquet file, or say in one line what is wrong with it.
+
+    Args:
+        path: The file.
+        columns: Which columns to read; those that the file lacks are passed over.
+
+    Raises:
+        DataError: the file is missing, unreadable, truncated, no Parquet, or holds text that is no UTF-8.
+    """
+    try:
+        file = pq.ParquetFile(path, memory_map=True)
+        present = None if columns is None else [c for c in columns if c in file.schema_arrow.names]
+        table = file.read(columns=present)
+        table.validate(full=True)
+    except FileNotFoundError as error:
+        raise DataError(Problem(path.name, f"the file is missing in {path.parent}", "put it there")) from error
+    except (pa.ArrowException, OSError) as error:
+        what = f"not a readable Parquet file ({_first_line(error)})"
+        raise DataError(Problem(path.name, what, "write or download it again")) from error
+    return table
+
+
+def check_target(folder: str | Path, own_file: str) -> Path:
+    """The absolute path of ``folder`` if writing there destroys nothing but what an earlier call wrote.
+
+    Raises:
+        UsageError: it is a file, or a folder that holds other things.
+    """
+    folder = Path(folder).resolve()
+    if folder.exists() and not folder.is_dir():
+        raise UsageError(f"{folder}: a file stands here; name a folder that is new, empty or holds a saved dataset")
+    if folder.is_dir() and any(folder.iterdir()) and not (folder / own_file).is_file():
+        raise UsageError(f"{folder}: holds other files and no {own_file}; name a folder that is new or empty")
+    return folder
+
+
+def _read_settings(path: Path) -> dict[str, Any]:
+    mend = "write the dataset again with GradedDataset.save"
+    try:
+        settings = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise DataError(Problem(path.name, f"cannot be read ({_first_line(error)})", mend)) from error
+    if not isinstance(settings, dict) or not isinstance(settings.get("scale"), dict):
+        raise DataError(Problem(path.name, "no mapping with name, license, scale and source", mend))
+    if settings.get("format") != _FORMAT:
+        what = f"format {settings.get('format')!r} where {_FORMAT} is expected"
+        raise DataError(Problem(path.name, what, "load it with the version of mr-st that wrote it"))
+    try:
+        scale = GradeScale.from_dict(settings["scale"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise DataError(Problem(path.name, f"not a grade scale: {error}", mend, column="scale")) from error
+    return {
+        "scale": scale,
+        "name": str(settings.get("name", "dataset")),
+        "license": str(settings.get("license", "unknown")),
+        "source": dict(settings.get("source") or {}),
+    }
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0][:160]
+
+
+def is_saved_folder(folder: Path) -> bool:
+    """Whether the folder looks like one that :func:`save_folder` wrote, whole or not."""
+    return (folder / SETTINGS_FILE).is_file() or (folder / "judgments.parquet").is_file()
