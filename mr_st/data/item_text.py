@@ -19,7 +19,7 @@ def format_item(
         max_chars: Cut the text after this many characters; None for no cut.
 
     Source:
-        arXiv 2602.17654: item name plus the first two taxonomy levels in a natural-language pattern. The pattern is ours.
+        arXiv 2602.17654: item name plus the first two taxonomy levels in a natural-language pattern (which is ours).
 
     Example:
         >>> format_item("Red mug", ["Home", "Kitchen", "Mugs"])

@@ -37,7 +37,11 @@ class JudgedPairs:
 
     @classmethod
     def from_rows(
-        cls, query_rows: Sequence[int], item_rows: Sequence[int], grades: Sequence[int], n_queries: int
+        cls,
+        query_rows: Sequence[int] | np.ndarray,
+        item_rows: Sequence[int] | np.ndarray,
+        grades: Sequence[int] | np.ndarray,
+        n_queries: int,
     ) -> JudgedPairs:
         """Sort unsorted triples (three sequences of length n) and take the narrow types."""
         queries = np.asarray(query_rows, dtype=np.int32)

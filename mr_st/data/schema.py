@@ -156,9 +156,7 @@ def _columns(value: Any, defaults: Mapping[str, Any], where: str) -> dict[str, A
     elif hasattr(value, "iter_rows") and hasattr(value, "to_arrow"):  # polars.DataFrame
         value = value.to_arrow()
     elif hasattr(value, "iloc"):  # pandas.DataFrame; a column of mixed types goes through a list, to name the row
-        return {
-            str(key): value[key].tolist() if value[key].dtype == object else _of_pandas(value[key]) for key in value
-        }
+        return {str(key): _of_pandas(value[key]) for key in value}
     if isinstance(value, pa.Table):
         return dict(zip(value.column_names, value.columns, strict=True))
     if isinstance(value, Mapping):
@@ -170,11 +168,13 @@ def _columns(value: Any, defaults: Mapping[str, Any], where: str) -> dict[str, A
         keys = list(dict.fromkeys(key for row in value for key in row))
         return {str(key): [row.get(key, defaults.get(key)) for row in value] for key in keys}
     raise UsageError(
-        f"{where}: {type(value).__name__} is no table; give a polars or pandas frame, an Arrow table or a list of dicts"
+        f"{where}: a {type(value).__name__} is no table; give a polars or pandas frame, Arrow table or list of dicts"
     )
 
 
 def _of_pandas(series: Any) -> Any:
+    if series.dtype == object:
+        return series.tolist()
     return pa.chunked_array(pa.array(series, from_pandas=True))
 
 
