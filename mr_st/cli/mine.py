@@ -1,0 +1,101 @@
+"""``mr-st mine`` and ``mr-st search``: what a model finds in a catalogue."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from mr_st.cli.data import OptionsOption, SourceArgument, parse_options
+from mr_st.cli.io import JsonOption, Out, QuietOption
+
+__all__ = ["add_to"]
+
+ModelArgument = Annotated[str, typer.Argument(help="A model folder, a Hub id, or minilm.")]
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add the commands of this module."""
+    app.command(epilog="Example: mr-st mine runs/demo/stage1/model marketplace --annotator policy --out mined/")(mine)
+    app.command(epilog='Example: mr-st search runs/demo/stage2/model marketplace "red running shoes"')(search)
+
+
+def mine(
+    model: ModelArgument,
+    data: SourceArgument,
+    out: Annotated[Path, typer.Option("--out", help="Folder for the refinement set.")],
+    annotator: Annotated[
+        str, typer.Option("--annotator", help="policy (the marketplace's own), or the folder of a cross-encoder.")
+    ] = "policy",
+    k: Annotated[int, typer.Option("--k", min=2, help="How many items to retrieve for each query.")] = 100,
+    boundary: Annotated[float, typer.Option(help="Hard negatives stand above this share of k, hard positives below.")] = 0.5,
+    min_confidence: Annotated[
+        float | None, typer.Option(min=0, max=1, help="Drop labels whose probability is lower.")
+    ] = None,
+    option: OptionsOption = None,
+    quiet: QuietOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """One mining round: retrieve, grade what nobody judged, keep the hard pairs. Run again to resume."""
+    import mr_st
+    from mr_st.annotation import CrossEncoderAnnotator, JudgmentAnnotator
+    from mr_st.data.marketplace import MarketplacePolicy
+    from mr_st.models import load_model
+
+    console = Out(quiet, as_json)
+    dataset = mr_st.GradedDataset.load(data, **parse_options(option))
+    grader = (
+        JudgmentAnnotator(MarketplacePolicy.for_dataset(dataset))
+        if annotator == "policy"
+        else CrossEncoderAnnotator(annotator)
+    )
+    refinement = mr_st.mine(
+        load_model(model),
+        dataset,
+        grader,
+        k,
+        boundary=boundary,
+        min_confidence=min_confidence,
+        work_dir=out / "work",
+        show_progress=console.show_progress,
+    )
+    refinement.save(out / "refinement")
+    report = refinement.report
+    console.result(report, "\n".join(f"{key}: {value}" for key, value in report.items()))
+
+
+def search(
+    model: ModelArgument,
+    data: SourceArgument,
+    query: Annotated[str, typer.Argument(help="What a shopper would type.")],
+    k: Annotated[int, typer.Option("--k", min=1, help="How many items to show.")] = 10,
+    cache: Annotated[Path | None, typer.Option(help="Keep the item vectors here for the next search.")] = None,
+    option: OptionsOption = None,
+    quiet: QuietOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Try a model on a catalogue."""
+    from rich.table import Table
+
+    from mr_st.data import GradedDataset
+    from mr_st.encoding import encode
+    from mr_st.errors import UsageError
+    from mr_st.models import load_model
+    from mr_st.search import ExactSearcher, QueryBatch
+
+    console = Out(quiet, as_json)
+    if not query.strip():
+        raise UsageError("the query is empty; type what a shopper would, e.g. \"red running shoes\"")
+    dataset = GradedDataset.load(data, **parse_options(option))
+    encoder = load_model(model)
+    items = encode(encoder, dataset.item_texts(), "item", store=cache, show_progress=console.show_progress)
+    vectors = encode(encoder, [query], "query")
+    top = ExactSearcher(items).search(QueryBatch(vectors=vectors), min(k, len(items)))
+    rows = []
+    table = Table("rank", "score", "item", "title")
+    for rank, (row, score) in enumerate(zip(top.ids[0].tolist(), top.scores[0].tolist(), strict=True), 1):
+        item = dataset.items[row]
+        rows.append({"rank": rank, "score": score, "item_id": item["item_id"], "title": item["title"]})
+        table.add_row(str(rank), f"{score:.3f}", item["item_id"], item["title"])
+    console.result(rows, table)

@@ -1,0 +1,218 @@
+"""The recipe: one YAML file that says the whole job."""
+
+from __future__ import annotations
+
+import difflib
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from mr_st.errors import UsageError
+from mr_st.training.stage import StageConfig
+
+__all__ = [
+    "AnnotatorSpec",
+    "DataSpec",
+    "EvaluationSpec",
+    "InstancesSpec",
+    "MiningSpec",
+    "ModelSpec",
+    "PublishSpec",
+    "Recipe",
+]
+
+
+class _Spec(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class DataSpec(_Spec):
+    """Where the judgments come from, and how an item is written as text.
+
+    Args:
+        source: ``marketplace``, ``esci``, or the path of a folder. ``--data`` takes its place.
+        options: What the source takes (``size``, ``seed``, ``locale``, ``dev_share``, ...).
+        item_text_levels: Taxonomy levels in the item text; None is the whole path.
+        max_chars: The item text is cut at this many characters.
+    """
+
+    source: str = "marketplace"
+    options: dict[str, Any] = Field(default_factory=dict)
+    item_text_levels: int | None = Field(2, ge=0)
+    max_chars: int = Field(400, ge=16)
+
+
+class ModelSpec(_Spec):
+    """The towers: see :func:`mr_st.build_two_tower`."""
+
+    base: str = "minilm"
+    dim: int | None = Field(None, ge=8)
+    architecture: Literal["siamese", "asymmetric"] = "siamese"
+    heads: Literal["separate", "shared"] | None = "separate"
+    max_seq_length: int | None = Field(None, ge=8)
+    prompts: dict[str, str] | None = None
+
+
+class InstancesSpec(_Spec):
+    """How many items of each grade an instance holds at most (``method.md``, Eq. 1)."""
+
+    caps: dict[int, int] = Field(default_factory=lambda: {2: 4, 1: 4, 0: 8})
+
+
+class AnnotatorSpec(_Spec):
+    """Who grades what the miner finds.
+
+    Args:
+        kind: ``policy`` (the marketplace's own, exact) or ``cross_encoder`` (fitted on the training judgments).
+        options: For ``cross_encoder``: base, epochs, learning_rate, batch_size, max_length, ...
+    """
+
+    kind: Literal["policy", "cross_encoder"] = "policy"
+    options: dict[str, Any] = Field(default_factory=dict)
+
+
+class MiningSpec(_Spec):
+    """See :func:`mr_st.mine`."""
+
+    k: int = Field(100, ge=2)
+    boundary: float = Field(0.5, gt=0, lt=1)
+    min_confidence: float | None = Field(None, ge=0, le=1)
+    items: Literal["judged", "all"] = "judged"
+    max_negatives: int | None = Field(None, ge=1)
+    max_positives: int | None = Field(None, ge=1)
+
+
+class EvaluationSpec(_Spec):
+    """What is measured at the end, and with which task name it enters the results."""
+
+    task: str = "MarketplaceRetrieval"
+    split: str = "test"
+    ks: tuple[int, ...] = (10, 50, 100)
+    dev_items: int | None = Field(1000, ge=10)
+
+    @field_validator("ks")
+    @classmethod
+    def _increasing(cls, ks: tuple[int, ...]) -> tuple[int, ...]:
+        if not ks or min(ks) < 1 or list(ks) != sorted(set(ks)):
+            raise ValueError("K values must be positive and increasing, e.g. [10, 50, 100]")
+        return ks
+
+
+class PublishSpec(_Spec):
+    """The name the model is published under, ``organisation/name``."""
+
+    repo_id: str = "mr-st/model"
+
+    @field_validator("repo_id")
+    @classmethod
+    def _two_parts(cls, repo_id: str) -> str:
+        from huggingface_hub.utils import HFValidationError, validate_repo_id
+
+        try:
+            validate_repo_id(repo_id)
+        except HFValidationError as error:
+            raise ValueError(str(error)) from error
+        if repo_id.count("/") != 1:
+            raise ValueError("expected organisation/name")
+        return repo_id
+
+
+class Recipe(_Spec):
+    """One whole job: data, model, stage 1, mining, stage 2, control arm, evaluation, publishing.
+
+    Example:
+        >>> recipe = Recipe(name="try", data={"source": "marketplace", "options": {"size": "tiny"}})
+        >>> recipe.mining.k
+        100
+    """
+
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
+    description: str = ""
+    seed: int = Field(0, ge=0)
+    data: DataSpec = DataSpec()
+    model: ModelSpec = ModelSpec()
+    instances: InstancesSpec = InstancesSpec()
+    stage1: StageConfig = StageConfig(loss="supcon")
+    annotator: AnnotatorSpec = AnnotatorSpec()
+    mining: MiningSpec = MiningSpec()
+    stage2: StageConfig = StageConfig(loss="circle")
+    control: bool = True
+    evaluation: EvaluationSpec = EvaluationSpec()
+    publish: PublishSpec = PublishSpec()
+
+    @model_validator(mode="after")
+    def _policy_needs_the_marketplace(self) -> Recipe:
+        if self.annotator.kind == "policy" and self.data.source == "esci":
+            raise ValueError("annotator.kind policy: only the marketplace's policy can be called; use cross_encoder")
+        return self
+
+    @classmethod
+    def from_yaml(cls, path: str | Path) -> Recipe:
+        """Read and check a recipe.
+
+        Raises:
+            UsageError: no such file, no YAML mapping, an unknown key (the nearest known one is named) or a bad value.
+        """
+        path = Path(path)
+        try:
+            text = path.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            reason = getattr(error, "strerror", None) or "it is not UTF-8 text"
+            raise UsageError(f"{path}: cannot read the recipe ({reason}); give the path of a recipe.yaml") from error
+        try:
+            value = yaml.safe_load(text)
+        except yaml.YAMLError as error:
+            mark = getattr(error, "problem_mark", None)
+            line = f", line {mark.line + 1}, column {mark.column + 1}" if mark else ""
+            problem = getattr(error, "problem", None) or "it cannot be parsed"
+            raise UsageError(f"{path}{line}: not valid YAML ({problem}); mend the file") from error
+        if not isinstance(value, dict):
+            raise UsageError(f"{path}: a recipe is a YAML mapping (name: ..., data: ..., model: ...); got {value!r:.60}")
+        try:
+            return cls.model_validate(value)
+        except ValidationError as error:
+            raise UsageError(_explain(path, error, value)) from error
+
+    def to_yaml(self) -> str:
+        """The recipe in full, every default written out."""
+        return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+
+    def smoke(self) -> Recipe:
+        """The same job cut down to about a minute: it proves that everything runs; its figures mean nothing."""
+        options = {**self.data.options, "size": "tiny"} if self.data.source == "marketplace" else self.data.options
+        brief = {"epochs": None, "max_steps": 4, "evaluations": 1}
+        annotator = {**self.annotator.options, "max_pairs": 64, "epochs": 1}
+        changed: dict[str, Any] = {
+            "data": self.data.model_copy(update={"options": options}),
+            "stage1": self.stage1.model_copy(update=brief),
+            "stage2": self.stage2.model_copy(update=brief),
+            "mining": self.mining.model_copy(update={"k": min(self.mining.k, 20)}),
+        }
+        if self.annotator.kind == "cross_encoder":
+            changed["annotator"] = self.annotator.model_copy(update={"options": annotator})
+        return self.model_copy(update=changed)
+
+
+def _explain(path: Path, error: ValidationError, value: dict[str, Any]) -> str:
+    """One line: where in the recipe, what was found, what was expected."""
+    first = error.errors()[0]
+    place = ".".join(str(part) for part in first["loc"]) or "recipe"
+    rest = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
+    if first["type"] == "extra_forbidden":
+        key, known = str(first["loc"][-1]), _known_keys(first["loc"][:-1])
+        near = difflib.get_close_matches(key, known, n=1)
+        mend = f"did you mean {near[0]}?" if near else f"known keys: {', '.join(known)}"
+        return f"{path}: {place}: unknown key; {mend}{rest}"
+    return f"{path}: {place}: {first['msg']}; found {first['input']!r:.80}{rest}"
+
+
+def _known_keys(location: tuple[Any, ...]) -> list[str]:
+    model: Any = Recipe
+    for part in location:
+        field = getattr(model, "model_fields", {}).get(part)
+        if field is None:
+            return []
+        model = field.annotation
+    return list(getattr(model, "model_fields", {}))

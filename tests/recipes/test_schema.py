@@ -1,0 +1,56 @@
+"""Recipes: what is refused, and how it is said."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from mr_st.errors import UsageError
+from mr_st.recipes import Recipe, bundled_recipe
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("name: x\nstage1: {loss: supcon, learning_rat: 1}", r"stage1\.learning_rat: unknown key; did you mean learning_rate\?"),
+        ("name: x\nminning: {k: 3}", r"minning: unknown key; did you mean mining\?"),
+        ("name: x\nmining: {k: many}", r"mining\.k: .*found 'many'"),
+        ("name: x\nmining: {boundary: 1.5}", r"mining\.boundary: .*less than 1"),
+        ("name: ../x", r"name: "),
+        ("data: {}", r"name: Field required"),
+        ("- a\n- b", r"a recipe is a YAML mapping"),
+        ("name: x\n  data: y: z", r"line 2, column \d+: not valid YAML"),
+        ("name: !!python/object/apply:os.system ['true']", r"not valid YAML"),
+        ("name: x\npublish: {repo_id: ../../etc}", r"publish\.repo_id"),
+        ("name: x\ndata: {source: esci}", r"annotator\.kind policy"),
+        ("name: x\nevaluation: {ks: [10, 5]}", r"evaluation\.ks: .*increasing"),
+    ],
+)  # fmt: skip
+def test_a_bad_recipe_is_one_clear_line(tmp_path: Path, text: str, message: str) -> None:
+    path = tmp_path / "recipe.yaml"
+    path.write_text(text)
+    with pytest.raises(UsageError, match=message) as caught:
+        Recipe.from_yaml(path)
+    assert str(caught.value).startswith(str(path))
+    assert "\n" not in str(caught.value)
+
+
+def test_a_missing_recipe_is_named(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"no\.yaml: cannot read the recipe \(No such file"):
+        Recipe.from_yaml(tmp_path / "no.yaml")
+
+
+def test_yaml_round_trip(tmp_path: Path) -> None:
+    recipe = bundled_recipe("marketplace")
+    path = tmp_path / "again.yaml"
+    path.write_text(recipe.to_yaml())
+    assert Recipe.from_yaml(path) == recipe
+
+
+def test_smoke_changes_sizes_only() -> None:
+    recipe = bundled_recipe("marketplace")
+    smoke = recipe.smoke()
+    assert smoke.data.options["size"] == "tiny"
+    assert smoke.stage1.max_steps == 4
+    assert smoke.model == recipe.model
