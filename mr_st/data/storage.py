@@ -11,6 +11,7 @@ import yaml
 
 from mr_st.data.dataset import GradedDataset
 from mr_st.data.schema import TABLES, arrow_table, to_dataset, to_table
+from mr_st.data.validation import find_problems
 from mr_st.errors import DataError, Problem, UsageError
 from mr_st.files import atomic_folder
 from mr_st.grades import GradeScale
@@ -81,7 +82,9 @@ def load_folder(folder: str | Path, validate: bool = True) -> GradedDataset:
         raise DataError(problems)
     dataset = GradedDataset(**tables, **settings)
     if validate:
-        dataset.validate()
+        problems = find_problems(dataset, suffix=".parquet")
+        if problems:
+            raise DataError(problems)
     return dataset
 
 
@@ -108,7 +111,7 @@ def read_parquet(path: Path, columns: list[str] | None = None) -> pa.Table:
     return table
 
 
-def check_target(folder: str | Path, own_file: str) -> Path:
+def check_target(folder: str | Path, *own: str) -> Path:
     """The absolute path of ``folder`` if writing there destroys nothing but what an earlier call wrote.
 
     Raises:
@@ -117,8 +120,8 @@ def check_target(folder: str | Path, own_file: str) -> Path:
     folder = Path(folder).resolve()
     if folder.exists() and not folder.is_dir():
         raise UsageError(f"{folder}: a file stands here; name a folder that is new, empty or holds a saved dataset")
-    if folder.is_dir() and any(folder.iterdir()) and not (folder / own_file).is_file():
-        raise UsageError(f"{folder}: holds other files and no {own_file}; name a folder that is new or empty")
+    if folder.is_dir() and any(folder.iterdir()) and not all((folder / name).exists() for name in own):
+        raise UsageError(f"{folder}: holds other files and no {' and '.join(own)}; name a folder that is new or empty")
     return folder
 
 

@@ -56,9 +56,14 @@ def load_source(name_or_path: str | Path, **options: Any) -> GradedDataset:
 
 def _call(function: Callable[..., GradedDataset], what: str, options: dict[str, Any], *given: Any) -> GradedDataset:
     """Call a source; an option that it does not have is the user's mistake and names those it has."""
-    known = list(signature(function).parameters)[len(given) :]
-    takes_any = any(p.kind is p.VAR_KEYWORD for p in signature(function).parameters.values())
-    unknown = [] if takes_any else [option for option in options if option not in known]
+    parameters = list(signature(function).parameters.values())[len(given) :]
+    names = [p.name for p in parameters]
+    takes_any = any(p.kind is p.VAR_KEYWORD for p in parameters)
+    unknown = [] if takes_any else [option for option in options if option not in names]
     if unknown:
-        raise UsageError(f"{what}: unknown option {', '.join(unknown)}; it takes {', '.join(known)}")
+        raise UsageError(f"{what}: unknown option {', '.join(unknown)}; it takes {', '.join(names)}")
+    wanting = [p.name for p in parameters if p.default is p.empty and p.kind not in (p.VAR_KEYWORD, p.VAR_POSITIONAL)]
+    missing = [name for name in wanting if name not in options]
+    if missing:
+        raise UsageError(f"{what}: option {', '.join(missing)} is needed; it takes {', '.join(names)}")
     return function(*given, **options)
