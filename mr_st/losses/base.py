@@ -1,0 +1,171 @@
+"""What the graded losses share: reading a batch, the pairs' similarities and the reduction."""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from mr_st.errors import UsageError
+
+if TYPE_CHECKING:
+    from sentence_transformers import SentenceTransformer
+
+__all__ = ["PAPER_CITATION", "GradedLoss", "Pairs", "Reduction"]
+
+Reduction = Literal["sum", "mean"]
+
+PAPER_CITATION = """
+@misc{xi2026minerefine,
+    title = {Mine and Refine: Optimizing Graded Relevance in E-commerce Search Retrieval},
+    author = {Jiaqi Xi and Raghav Saboo and Luming Chen and Martin Wang and Sudeep Das},
+    year = {2026},
+    eprint = {2602.17654},
+    archivePrefix = {arXiv},
+    url = {https://arxiv.org/abs/2602.17654},
+}
+"""
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """The judged pairs of a batch, as the losses see them.
+
+    Args:
+        scores: ``(P,)`` float32 or float64, the cosine similarity of each pair.
+        query_rows: ``(P,)`` int64, the instance that each pair belongs to.
+        grades: ``(P,)`` int64.
+        n_queries: How many instances (query rows) the batch has.
+    """
+
+    scores: Tensor
+    query_rows: Tensor
+    grades: Tensor
+    n_queries: int
+
+
+class GradedLoss(nn.Module, ABC):
+    """A loss over instances: a query and any number of items, each with a grade.
+
+    A subclass writes :meth:`instance_losses`. This class embeds the two columns, L2-normalises, takes the similarity
+    of each judged pair, and reduces over the instances. Instances that give no signal (one grade only, no item) add
+    exactly 0 to loss and gradient; they are counted in ``n_skipped``, all of them in ``n_instances``
+    (see :meth:`take_counts`), so that a log can show them.
+
+    Inputs, from :class:`mr_st.training.GradedCollator`: two feature batches (queries, distinct items) and labels
+    ``(P, 3)`` int64 of ``(query_row, item_row, grade)``. One query row is one instance: two instances of the same
+    query in a batch have two rows.
+
+    Args:
+        model: The SentenceTransformer that embeds both columns.
+        reduction: "sum" over the instances (paper) or their "mean" (ours; over the instances that are not skipped).
+    """
+
+    n_instances: Tensor
+    n_skipped: Tensor
+
+    def __init__(self, model: SentenceTransformer | None, reduction: Reduction = "sum") -> None:
+        super().__init__()
+        if reduction not in ("sum", "mean"):
+            raise UsageError(f"reduction is {reduction!r}; expected 'sum' (paper) or 'mean'")
+        self.model = model
+        self.reduction = reduction
+        self.register_buffer("n_instances", torch.zeros((), dtype=torch.long), persistent=False)
+        self.register_buffer("n_skipped", torch.zeros((), dtype=torch.long), persistent=False)
+
+    @abstractmethod
+    def instance_losses(self, pairs: Pairs) -> tuple[Tensor, Tensor]:
+        """The loss of each instance, before the reduction.
+
+        Returns:
+            ``(Q,)`` losses, 0 where an instance gives no signal, and ``(Q,)`` bool: which instances give one.
+        """
+
+    def forward(self, sentence_features: Iterable[dict[str, Tensor]], labels: Tensor) -> Tensor:
+        """Embed queries and items (one forward each, so neither is padded to the other's width); return the loss."""
+        assert self.model is not None, "this loss was built without a model: call compute_loss_from_embeddings"
+        embeddings = [self.model(features)["sentence_embedding"] for features in sentence_features]
+        return self.compute_loss_from_embeddings(embeddings, labels)
+
+    def compute_loss_from_embeddings(self, embeddings: list[Tensor], labels: Tensor) -> Tensor:
+        """The loss as a pure function of the embeddings.
+
+        Args:
+            embeddings: ``[queries (Q, d), items (U, d)]``, of any length (they are L2-normalised here) and float type
+                (half precision is lifted to float32).
+            labels: ``(P, 3)`` integers ``(query_row, item_row, grade)``, in any order.
+
+        Returns:
+            A scalar; 0, still connected to the graph, when no instance gives a signal.
+
+        Raises:
+            ValueError: other than two columns, a wrong shape, or a row or grade out of range.
+        """
+        queries, items = self._checked(embeddings, labels)
+        with torch.autocast(queries.device.type, enabled=False):
+            queries, items = (F.normalize(_at_least_float32(x), dim=-1) for x in (queries, items))
+            query_rows, item_rows, grades = labels.long().unbind(1)
+            scores = (queries[query_rows] * items[item_rows]).sum(-1)
+            losses, is_live = self.instance_losses(Pairs(scores, query_rows, grades, len(queries)))
+            with torch.no_grad():
+                self.n_instances += is_live.numel()
+                self.n_skipped += is_live.numel() - is_live.sum().to(self.n_skipped.device)
+            total = losses.sum()
+            return total if self.reduction == "sum" else total / is_live.sum().clamp(min=1)
+
+    def take_counts(self) -> dict[str, int]:
+        """How many instances were seen and skipped since the last call; then starts again from 0."""
+        counts = {"instances": int(self.n_instances), "skipped_instances": int(self.n_skipped)}
+        self.n_instances.zero_()
+        self.n_skipped.zero_()
+        return counts
+
+    def get_config_dict(self) -> dict[str, Any]:
+        """The settings as they are now (a learned value is the learned one), for cards and logs."""
+        return {"reduction": self.reduction}
+
+    @property
+    def citation(self) -> str:
+        """BibTeX of the paper."""
+        return PAPER_CITATION
+
+    def _checked(self, embeddings: list[Tensor], labels: Tensor) -> tuple[Tensor, Tensor]:
+        name = type(self).__name__
+        if len(embeddings) != 2:
+            raise ValueError(f"{name} expects two columns (queries, items), got {len(embeddings)}; use GradedCollator")
+        queries, items = embeddings
+        if queries.ndim != 2 or items.ndim != 2 or queries.shape[1] != items.shape[1]:
+            raise ValueError(
+                f"{name} expects embeddings (Q, d) and (U, d), got {tuple(queries.shape)} and {tuple(items.shape)}"
+            )
+        if labels.ndim != 2 or labels.shape[1] != 3 or labels.is_floating_point():
+            raise ValueError(
+                f"{name} expects integer labels (P, 3) of (query_row, item_row, grade), got {labels.dtype} of shape "
+                f"{tuple(labels.shape)}; use GradedCollator"
+            )
+        if len(labels):
+            low, high = torch.stack([labels.amin(0), labels.amax(0)]).tolist()
+            n_grades = self.n_grades
+            limits = (len(queries), len(items), math.inf if n_grades is None else n_grades)
+            for what, lowest, highest, limit in zip(
+                ("query_row", "item_row", "grade"), low, high, limits, strict=True
+            ):
+                if lowest < 0 or highest >= limit:
+                    wrong = lowest if lowest < 0 else highest
+                    raise ValueError(f"{name}: {what} {wrong} in the labels is outside 0..{limit - 1}")
+        return queries, items
+
+    @property
+    def n_grades(self) -> int | None:
+        """How many grades the loss knows, or None when any will do."""
+        return None
+
+
+def _at_least_float32(x: Tensor) -> Tensor:
+    return x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
