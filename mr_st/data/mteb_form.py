@@ -23,7 +23,7 @@ __all__ = ["save_mteb"]
 def save_mteb(
     dataset: GradedDataset, folder: str | Path, item_text_levels: int | None = 2, max_chars: int | None = 400
 ) -> Path:
-    """Write ``corpus`` and ``queries`` (``_id``, ``text``) and ``qrels`` (one file a split), and a README that names them.
+    """Write ``corpus`` and ``queries`` (``_id``, ``text``), ``qrels`` (a file a split), and a README that names them.
 
     The whole item text stands in ``text`` and there is no ``title``, because some MTEB wrappers join a title twice.
 
