@@ -1,0 +1,338 @@
+"""A mining round over a shop of four items and rankings known by hand; then over a real (tiny) model, killed."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+import torch
+from sentence_transformers import SentenceTransformer
+
+from mr_st.annotation import Annotations, JudgmentAnnotator
+from mr_st.data import GradedDataset
+from mr_st.errors import MrStError, UsageError
+from mr_st.mining import RefinementSet, mine
+
+
+class Compass(torch.nn.Module):
+    """A model whose vector of a text is the direction (in degrees) that the text ends with."""
+
+    def __init__(self):
+        super().__init__()
+        self.offset = torch.nn.Parameter(torch.zeros(1))
+
+    def _encode(self, texts, **options):
+        angles = np.radians([float(text.split()[-1]) for text in texts])
+        return np.stack([np.cos(angles), np.sin(angles)], axis=1)
+
+    encode_query = encode_document = _encode
+
+    def get_embedding_dimension(self):
+        return 2
+
+
+ANGLES = {"a": 0, "b": 10, "c": 20, "d": 30, "e": 40, "f": 50}
+
+
+@pytest.fixture
+def dataset() -> GradedDataset:
+    """Two train queries at 0 and 50 degrees, a test query; every item is judged for some train query, but g."""
+    return GradedDataset.from_tables(
+        queries=[
+            {"query_id": "q0", "text": "mug 0"},
+            {"query_id": "q1", "text": "mug 50"},
+            {"query_id": "t", "text": "mug 5"},
+        ],
+        items=[{"item_id": i, "title": f"item {angle}"} for i, angle in {**ANGLES, "g": 1}.items()],
+        judgments=[
+            {"query_id": "q0", "item_id": "a", "grade": 2, "split": "train"},
+            {"query_id": "q0", "item_id": "c", "grade": 0, "split": "train"},
+            {"query_id": "q1", "item_id": "b", "grade": 1, "split": "train"},
+            {"query_id": "q1", "item_id": "d", "grade": 0, "split": "train"},
+            {"query_id": "q1", "item_id": "e", "grade": 0, "split": "train"},
+            {"query_id": "q1", "item_id": "f", "grade": 2, "split": "train"},
+            {"query_id": "q0", "item_id": "d", "grade": 1, "split": "test"},
+            {"query_id": "t", "item_id": "b", "grade": 2, "split": "test"},
+        ],
+    )
+
+
+def policy(query_id: str, item_id: str) -> int:
+    return {"b": 0, "c": 1, "e": 2, "f": 0}.get(item_id, 2)
+
+
+ANNOTATOR = JudgmentAnnotator(policy, name="by-hand")
+
+
+def rows(refinement: RefinementSet) -> list[tuple]:
+    return [(r["query_id"], r["item_id"], r["grade"], r["rank"], r["reason"]) for r in refinement.table.to_pylist()]
+
+
+def test_by_hand(dataset):
+    """Rankings q0: a b c d | e f, q1: f e d c | b a (k = 6, boundary rank 3, pool without g).
+
+    q0: a, c judged in train, d in test; b (rank 2, grade 0) is a hard negative, e (5, grade 2) a hard positive,
+    f (6, grade 0) is neither. q1: f, e, d, b judged; c (rank 4, grade 1) and a (6, grade 2) are hard positives.
+    """
+    refinement = mine(Compass(), dataset, ANNOTATOR, k=6)
+    assert rows(refinement) == [
+        ("q0", "b", 0, 2, "hard negative"),
+        ("q0", "e", 2, 5, "hard positive"),
+        ("q1", "c", 1, 4, "hard positive"),
+        ("q1", "a", 2, 6, "hard positive"),
+    ]
+    np.testing.assert_allclose(refinement.table["score"].to_numpy(), np.cos(np.radians([10, 40, 30, 50])), atol=1e-6)
+    assert set(refinement.table["annotator"].to_pylist()) == {ANNOTATOR.identity}
+    assert refinement.table["confidence"].to_pylist() == [1.0] * 4
+
+    pairs = refinement.report["pairs"]
+    assert (pairs["retrieved"], pairs["already_judged"], pairs["annotated"], pairs["taken"]) == (12, 7, 5, 4)
+    assert pairs["annotated_by_grade"] == {"0": 2, "1": 1, "2": 2}
+    assert pairs["taken_by_kind"]["hard negative"]["by_grade"] == {"0": 1, "1": 0, "2": 0}
+    # ranks 5, 4 and 6 of 6 stand in deciles 8, 6 and 9
+    assert pairs["taken_by_kind"]["hard positive"]["by_rank_decile"] == [0, 0, 0, 0, 0, 0, 1, 0, 1, 1]
+    assert pairs["would_be_negatives"]["to_boundary"] == {"pairs": 1, "positive": 0, "share_positive": 0.0}
+    assert pairs["would_be_negatives"]["to_k"] == {"pairs": 5, "positive": 3, "share_positive": 0.6}
+    assert (refinement.report["queries"], refinement.report["items"]) == (2, 6)
+
+
+def test_the_whole_catalogue(dataset):
+    """g stands at 1 degree and nobody judged it: rank 2 for q0, grade 2, so no negative; rank 6 for q1."""
+    refinement = mine(Compass(), dataset, ANNOTATOR, k=7, items="all")
+    assert ("q1", "g", 2, 6, "hard positive") in rows(refinement)
+    assert refinement.report["items"] == 7
+    assert refinement.report["pairs"]["would_be_negatives"]["to_boundary"]["positive"] == 1
+
+
+def test_caps_and_confidence(dataset):
+    class Unsure:
+        identity = "unsure"
+
+        def grade(self, pairs):
+            grades = np.array([policy(q, i) for q, i in zip(pairs.query_ids, pairs.item_ids, strict=True)])
+            sure = np.array([0.4 if i == "b" else 0.9 for i in pairs.item_ids])
+            probabilities = np.repeat(((1 - sure) / 2)[:, None], 3, axis=1)
+            probabilities[np.arange(len(grades)), grades] = sure
+            return Annotations(grades, probabilities)
+
+    refinement = mine(Compass(), dataset, Unsure(), k=6, min_confidence=0.5, max_positives=1)
+    assert rows(refinement) == [("q0", "e", 2, 5, "hard positive"), ("q1", "a", 2, 6, "hard positive")]
+    np.testing.assert_allclose(refinement.table["confidence"].to_numpy(), 0.9, atol=1e-6)
+    assert refinement.report["pairs"]["dropped_by_confidence"] == 1
+    assert refinement.report["pairs"]["dropped_by_cap"] == 1
+
+
+def test_to_dataset_adds_and_keeps(dataset):
+    refinement = mine(Compass(), dataset, ANNOTATOR, k=6)
+    merged = refinement.to_dataset()
+    merged.validate()
+    assert len(merged.judgments) == len(dataset.judgments) + 4
+    before = dataset.judgments.to_list()
+    assert merged.judgments.to_list()[: len(before)] == before
+    added = merged.judgments.to_list()[len(before) :]
+    assert added[0] == {
+        "query_id": "q0", "item_id": "b", "grade": 0, "split": "train",
+        "source": f"mined:{ANNOTATOR.identity}", "confidence": 1.0,
+    }  # fmt: skip
+    assert merged.fingerprint != dataset.fingerprint
+    assert (merged.name, merged.source, merged.scale) == (dataset.name, dataset.source, dataset.scale)
+
+
+def test_forgetting_is_refused_unless_allowed(dataset):
+    refinement = mine(Compass(), dataset, ANNOTATOR, k=6)
+    with pytest.raises(UsageError, match="catastrophic forgetting"):
+        refinement.to_dataset(keep_original_negatives=False)
+    without = refinement.to_dataset(keep_original_negatives=False, allow_forgetting=True)
+    kept = [(j["query_id"], j["item_id"], j["grade"]) for j in without.judgments if j["source"] == "human"]
+    assert kept == [("q0", "a", 2), ("q1", "b", 1), ("q1", "f", 2), ("q0", "d", 1), ("t", "b", 2)]
+
+
+def test_save_and_load(dataset, tmp_path):
+    refinement = mine(Compass(), dataset, ANNOTATOR, k=6)
+    refinement.save(tmp_path / "refinement")
+    refinement.save(tmp_path / "refinement")  # replaces itself
+    loaded = RefinementSet.load(tmp_path / "refinement", dataset)
+    assert loaded.table.equals(refinement.table)
+    assert (loaded.report, loaded.split) == (refinement.report, refinement.split)
+    assert loaded.to_dataset().fingerprint == refinement.to_dataset().fingerprint
+
+    with pytest.raises(MrStError, match="another dataset"):
+        RefinementSet.load(tmp_path / "refinement", refinement.to_dataset())
+    with pytest.raises(MrStError, match="mine first"):
+        RefinementSet.load(tmp_path, dataset)
+    (tmp_path / "refinement" / "mined.parquet").write_bytes(b"PAR1")
+    with pytest.raises(MrStError, match=r"mined\.parquet: cannot be read"):
+        RefinementSet.load(tmp_path / "refinement", dataset)
+    (tmp_path / "notes").mkdir()
+    (tmp_path / "notes" / "mine.txt").write_text("keep me")
+    with pytest.raises(UsageError):
+        refinement.save(tmp_path / "notes")
+    assert (tmp_path / "notes" / "mine.txt").read_text() == "keep me"
+
+
+def test_nothing_to_annotate(dataset):
+    refinement = mine(Compass(), dataset, ANNOTATOR, k=1)
+    assert len(refinement) == 0
+    assert refinement.report["pairs"]["would_be_negatives"]["to_k"]["share_positive"] is None
+    assert len(refinement.to_dataset().judgments) == len(dataset.judgments)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"k": 7}, r"k is 7, but the judgments of split 'train' has 6 items"),
+        ({"k": 8, "items": "all"}, r"k is 8, but the catalogue has 7 items"),
+        ({"k": 0}, "must be 1 or more"),
+        ({"k": 2, "items": "some"}, "'judged' or 'all'"),
+        ({"k": 2, "boundary": 1.5}, "boundary is 1.5"),
+        ({"k": 2, "min_confidence": 2}, "min_confidence is 2"),
+        ({"k": 2, "max_negatives": -1}, "max_negatives is -1"),
+        ({"k": 2, "split": "dev"}, "no split 'dev'"),
+    ],
+)
+def test_wrong_use(dataset, options, message):
+    with pytest.raises(UsageError, match=message):
+        mine(Compass(), dataset, ANNOTATOR, **options)
+
+
+def test_an_annotator_of_another_scale_or_length_is_refused(dataset):
+    with pytest.raises(MrStError, match=r"grades 0\.\.3, but the dataset's scale is 0\.\.2"):
+        mine(Compass(), dataset, JudgmentAnnotator(policy, n_grades=4, name="four"), k=6)
+
+    class Short:
+        identity = "short"
+
+        def grade(self, pairs):
+            return Annotations.certain([0], 3)
+
+    with pytest.raises(MrStError, match="1 grades for 5 pairs"):
+        mine(Compass(), dataset, Short(), k=6)
+
+
+def test_a_folder_that_cannot_be_written(dataset, tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(MrStError, match="cannot write here"):
+        mine(Compass(), dataset, ANNOTATOR, k=2, work_dir=tmp_path / "file")
+
+
+# ---- resume ------------------------------------------------------------------------------------------------------
+
+
+class Interrupted:
+    """Grades as the policy, and stops in front of its n-th call."""
+
+    identity = ANNOTATOR.identity
+
+    def __init__(self, stop_before: int | None = None):
+        self.calls = 0
+        self.graded = 0
+        self.stop_before = stop_before
+
+    def grade(self, pairs):
+        if self.calls == self.stop_before:
+            raise KeyboardInterrupt
+        self.calls += 1
+        self.graded += len(pairs)
+        return ANNOTATOR.grade(pairs)
+
+
+def test_an_interrupted_round_asks_for_the_rest_only(dataset, tmp_path):
+    whole = mine(Compass(), dataset, ANNOTATOR, k=6)
+    with pytest.raises(KeyboardInterrupt):
+        mine(Compass(), dataset, Interrupted(stop_before=2), k=6, chunk_size=2, work_dir=tmp_path)
+    rest = Interrupted()
+    again = mine(Compass(), dataset, rest, k=6, chunk_size=2, work_dir=tmp_path)
+    assert rest.graded == 1  # of 5, 4 were kept
+    assert again.table.equals(whole.table)
+    assert again.report == whole.report
+
+
+def test_kept_labels_are_not_served_to_another_annotator_or_other_texts(dataset, tmp_path):
+    mine(Compass(), dataset, Interrupted(), k=6, work_dir=tmp_path)
+    other = Interrupted()
+    other.identity = "somebody-else"
+    mine(Compass(), dataset, other, k=6, work_dir=tmp_path)
+    assert other.graded == 5
+
+    tables = {name: getattr(dataset, name).to_list() for name in ("queries", "items", "judgments")}
+    tables["items"][0]["title"] = "renamed 0"
+    renamed = Interrupted()
+    mine(Compass(), GradedDataset.from_tables(**tables), renamed, k=6, work_dir=tmp_path)
+    assert renamed.graded == 5
+
+
+KILLED = """
+import sys, time
+from pathlib import Path
+sys.path.insert(0, sys.argv[3])
+from test_mine import big_dataset, Hashing
+from sentence_transformers import SentenceTransformer
+from mr_st.mining import mine
+
+class Slow(Hashing):
+    def grade(self, pairs):
+        time.sleep(0.3)
+        return super().grade(pairs)
+
+model = SentenceTransformer(sys.argv[1], device="cpu")
+mine(model, big_dataset(), Slow(), k=20, chunk_size=10, work_dir=sys.argv[2])
+"""
+
+
+class Hashing:
+    """An annotator that grades by the letters of the texts."""
+
+    identity = "hashing-1"
+
+    def __init__(self):
+        self.graded = 0
+
+    def grade(self, pairs):
+        self.graded += len(pairs)
+        texts = zip(pairs.query_texts, pairs.item_texts, strict=True)
+        return Annotations.certain([sum(map(ord, q + i)) % 3 for q, i in texts], 3)
+
+
+def big_dataset() -> GradedDataset:
+    queries = [{"query_id": f"q{n}", "text": f"red mug {n}"} for n in range(6)]
+    items = [{"item_id": f"i{n}", "title": f"mug number {n} blue"} for n in range(40)]
+    judgments = [
+        {"query_id": f"q{q}", "item_id": f"i{i}", "grade": (q + i) % 3}
+        for q in range(6) for i in range(40) if (q + i) % 6 == 0
+    ]  # fmt: skip
+    return GradedDataset.from_tables(queries, items, judgments)
+
+
+def test_kill_9_while_annotating(tiny_base, tmp_path):
+    work = tmp_path / "work"
+    command = [sys.executable, "-c", KILLED, str(tiny_base), str(work), os.path.dirname(__file__)]
+    process = subprocess.Popen(command)
+    try:
+        deadline = time.monotonic() + 120
+        while len(list((work / "annotations").rglob("[0-9]*.npy"))) < 3:
+            assert process.poll() is None, "the run ended by itself"
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+        os.kill(process.pid, signal.SIGKILL)
+    finally:
+        process.kill()
+        process.wait()
+    n_kept = len(list((work / "annotations").rglob("[0-9]*.npy")))
+    model = SentenceTransformer(str(tiny_base), device="cpu")
+    rest = Hashing()
+    again = mine(model, big_dataset(), rest, k=20, chunk_size=10, work_dir=work)
+    whole = Hashing()
+    straight = mine(model, big_dataset(), whole, k=20, chunk_size=10, work_dir=tmp_path / "fresh")
+    assert rest.graded == whole.graded - 10 * n_kept
+    assert again.report == straight.report
+    again.save(tmp_path / "again")
+    straight.save(tmp_path / "straight")
+    for name in ("mined.parquet", "refinement.json"):
+        assert (tmp_path / "again" / name).read_bytes() == (tmp_path / "straight" / name).read_bytes()
+    assert pq.read_table(tmp_path / "again" / "mined.parquet").num_rows > 0
