@@ -1,0 +1,34 @@
+"""The judgement: reports with their protocol, the evaluator for training, and comparisons."""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from mr_st.evaluation.collection import Collection
+from mr_st.evaluation.compare import Comparison, compare
+from mr_st.evaluation.evaluate import evaluate_model
+from mr_st.evaluation.naming import as_mteb_model, folder_name, model_identity
+from mr_st.evaluation.report import GradedReport
+from mr_st.evaluation.results import find_reports
+
+if TYPE_CHECKING:
+    from mr_st.evaluation.evaluator import GradedRetrievalEvaluator
+
+__all__ = [
+    "Collection",
+    "Comparison",
+    "GradedReport",
+    "GradedRetrievalEvaluator",
+    "as_mteb_model",
+    "compare",
+    "evaluate_model",
+    "find_reports",
+    "folder_name",
+    "model_identity",
+]
+
+
+def __getattr__(name: str) -> Any:
+    # the evaluator is a sentence-transformers class: reading a report must not load torch
+    if name == "GradedRetrievalEvaluator":
+        return import_module("mr_st.evaluation.evaluator").GradedRetrievalEvaluator
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

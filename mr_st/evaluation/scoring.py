@@ -1,0 +1,107 @@
+"""From a run and similarities to one value a query and a metric, under the names that reports use."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from mr_st.errors import UsageError
+from mr_st.grades import GradeScale
+from mr_st.measures import Judged, gains_of, grade_pairs, judged_share, margins, ndcg, precision, recall
+
+__all__ = ["check_cutoffs", "main_metric", "margin_metrics", "mteb_name", "pair_similarities", "ranking_metrics"]
+
+_PAIR_BLOCK = 65_536
+
+
+def main_metric(ks: Sequence[int]) -> str:
+    """``ndcg@10``, or NDCG at the first cut-off where 10 is none of them."""
+    return f"ndcg@{10 if 10 in ks else ks[0]}"
+
+
+def check_cutoffs(ks: Sequence[int]) -> tuple[int, ...]:
+    """The cut-offs, ascending and distinct.
+
+    Raises:
+        UsageError: none is given, or one is below 1.
+    """
+    if not ks or min(ks) < 1:
+        raise UsageError(f"cut-offs must be 1 or more and at least one is needed, got {list(ks)}")
+    return tuple(sorted(set(ks)))
+
+
+def ranking_metrics(
+    judged: Judged, item_ids: np.ndarray, ks: Sequence[int], scale: GradeScale
+) -> dict[str, np.ndarray]:
+    """Metrics of a run at each cut-off: ndcg@k, recall@k, precision@k (grade >= 1), .../g (grade >= g), judged@k.
+
+    Args:
+        judged: Judgments of n queries.
+        item_ids: int64 (n, K), item rows best first, -1 where there is none; K is at least the largest cut-off or
+            the whole catalogue.
+        ks: Cut-offs.
+        scale: Gains of the grades.
+
+    Returns:
+        Metric name to float64 (n,); recall is NaN for a query with no item of that grade or better.
+    """
+    grades = judged.look_up(item_ids)
+    gains = gains_of(grades, scale.gains)
+    ideal = gains_of(judged.best_grades(max(ks)), scale.gains)
+    found: dict[str, np.ndarray] = {f"ndcg@{k}": ndcg(gains, ideal, k) for k in ks}
+    for grade in range(1, scale.n_grades):
+        suffix = "" if grade == 1 else f"/{grade}"
+        n_relevant = judged.count_at_least(grade)
+        found |= {f"recall@{k}{suffix}": recall(grades, n_relevant, k, grade, empty=np.nan) for k in ks}
+        found |= {f"precision@{k}{suffix}": precision(grades, k, grade) for k in ks}
+    found |= {f"judged@{k}": judged_share(grades, k) for k in ks}
+    return found
+
+
+def margin_metrics(
+    judged: Judged, similarities: np.ndarray, n_grades: int, overlaps: np.ndarray | None = None, least: float = 0.7
+) -> dict[str, np.ndarray]:
+    """Margins of each query: margin_average_2_0, margin_worst_2_0 and so on, over all judged pairs.
+
+    Args:
+        judged: Judgments of n queries.
+        similarities: float (m,), of each judged pair.
+        n_grades: Number of grades; every pair of them has its margins.
+        overlaps: float (m,), token overlap of each judged pair, or None.
+        least: With ``overlaps``: adds the same margins over hard pairs only, those with at least this overlap, under
+            names that end in ``_overlap70``.
+
+    Returns:
+        Metric name to float64 (n,), NaN where the query lacks one of the two grades.
+    """
+    kinds: dict[str, np.ndarray | None] = {"": None}
+    if overlaps is not None:
+        kinds[f"_overlap{round(100 * least)}"] = overlaps >= least - 1e-9
+    found: dict[str, np.ndarray] = {}
+    for suffix, counted in kinds.items():
+        for high, low in grade_pairs(n_grades):
+            margin = margins(judged, similarities, high, low, counted)
+            found[f"margin_average_{high}_{low}{suffix}"] = margin.average
+            found[f"margin_worst_{high}_{low}{suffix}"] = margin.worst
+    return found
+
+
+def pair_similarities(query_vectors: np.ndarray, item_vectors: np.ndarray, judged: Judged) -> np.ndarray:
+    """Inner product of every judged pair, float64 (m,), computed directly from the vectors."""
+    queries, similarities = judged.query_of_pair, np.empty(judged.n_pairs)
+    for start in range(0, judged.n_pairs, _PAIR_BLOCK):
+        block = slice(start, start + _PAIR_BLOCK)
+        a, b = query_vectors[queries[block]], item_vectors[judged.items[block]]
+        similarities[block] = np.einsum("pd,pd->p", a, b, dtype=np.float64)
+    return similarities
+
+
+def mteb_name(metric: str) -> str:
+    """The key of a metric in MTEB's result JSON.
+
+    Example:
+        >>> mteb_name("recall@10/2"), mteb_name("ndcg@10")
+        ('recall_at_10_grade_2', 'ndcg_at_10')
+    """
+    return metric.replace("@", "_at_").replace("/", "_grade_")
