@@ -223,7 +223,7 @@ class GradedDataset:
 
         Raises:
             UsageError: there is no such split.
-            DataError: a judgment names an unknown query or item, or has no grade.
+            DataError: a judgment names an unknown query or item, or has no grade of the scale.
         """
         if split not in self._judged_pairs:
             table = arrow_table(self.judgments)
@@ -232,9 +232,10 @@ class GradedDataset:
                 table = table.filter(pc.equal(table["split"], split))
             query_rows = _rows_of(table["query_id"], self._query_ids)
             item_rows = _rows_of(table["item_id"], self._item_ids)
-            if (query_rows < 0).any() or (item_rows < 0).any() or table["grade"].null_count:
+            grades = pc.fill_null(table["grade"], -1).to_numpy()
+            is_known = (query_rows >= 0) & (item_rows >= 0) & (grades >= 0) & (grades < self.scale.n_grades)
+            if not is_known.all():
                 raise DataError(self.problems())
-            grades = table["grade"].to_numpy()
             self._judged_pairs[split] = JudgedPairs.from_rows(query_rows, item_rows, grades, len(self.queries))
         return self._judged_pairs[split]
 

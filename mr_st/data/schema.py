@@ -140,7 +140,7 @@ def to_table(name: str, value: Any, where: str | None = None) -> tuple[pa.Table,
 
 
 def _constant(column: Column, n_rows: int) -> pa.ChunkedArray:
-    if column.default is None:
+    if column.default is None or not n_rows:
         return pa.chunked_array([pa.nulls(n_rows, column.type)])
     return pa.chunked_array([pa.repeat(pa.scalar(column.default, type=column.type), n_rows)])
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
@@ -70,13 +70,11 @@ def _shared_rules(name: str, frame: pl.DataFrame, where: str) -> Iterator[Proble
 
 
 def _unique(frame: pl.DataFrame, column: str, where: str) -> Iterator[Problem]:
-    first = pl.col(_ROW).first().over(column)
-    wrong = frame.filter(pl.col(column).is_not_null() & (pl.col(_ROW) != first)).with_columns(first.alias("first"))
-    pairs = dict(wrong.select(_ROW, "first").iter_rows())
-    yield from _listed(
-        wrong, where, column, lambda row: f"{row[0]!r} stands in row {pairs[row[1]]:,} already",
-        "give each row its own id", with_row=True,
-    )  # fmt: skip
+    wrong = frame.drop_nulls(column).with_columns(pl.col(_ROW).first().over(column).alias("first"))
+    wrong = wrong.filter(pl.col(_ROW) != pl.col("first"))
+    for row, value, first in wrong.select(_ROW, column, "first").head(MAX_PROBLEMS).iter_rows():
+        yield Problem(where, f"{value!r} stands in row {first:,} already", "give each row its own id", row, column)
+    yield from _rest(wrong, where, column, "ids that stand more than once")
     wrong = frame.filter(pl.col(column).str.strip_chars().str.len_bytes() == 0)
     yield from _listed(wrong, where, column, lambda _: "the id is an empty text", "give it an id")
 
@@ -142,12 +140,10 @@ def _unknown_ids(
     yield from _listed(wrong, where, column, lambda value: f"{value!r} is not in {known_where}", mend)
 
 
-def _listed(
-    wrong: pl.DataFrame, where: str, column: str, what: Any, mend: str, with_row: bool = False
-) -> Iterator[Problem]:
-    """One problem for each row of ``wrong``; ``what`` says it from the value (or from value and row)."""
+def _listed(wrong: pl.DataFrame, where: str, column: str, what: Callable[[Any], str], mend: str) -> Iterator[Problem]:
+    """One problem for each row of ``wrong``; ``what`` says it from the value."""
     for row, value in wrong.select(_ROW, column).head(MAX_PROBLEMS).iter_rows():
-        yield Problem(where, what((value, row) if with_row else value), mend, row, column)
+        yield Problem(where, what(value), mend, row, column)
     yield from _rest(wrong, where, column, "faults like these")
 
 
