@@ -1,0 +1,232 @@
+"""Read result folders leniently: what can be shown, and what was left out and why."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+__all__ = ["LeftOut", "Result", "read_results"]
+
+_NEWEST_FORMAT = 1
+_MTEB_METRIC = re.compile(r"(ndcg|recall|precision|map|mrr|hit_rate|judged)_at_(\d+)")
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    """A file that the page does not show, and why."""
+
+    file: str
+    reason: str
+
+
+@dataclass(eq=False)
+class Result:
+    """One model on one task, split and subset.
+
+    Args:
+        model, revision: As the result names them.
+        task, split, subset: As in MTEB.
+        dataset_revision: Of the data; results of different revisions are not comparable.
+        main_metric: What the task ranks by.
+        metrics: Name to (value, low, high, n); low and high None without per-query values, n None where unknown.
+        protocol: How it was made; empty for a result of MTEB itself.
+        path: The JSON file.
+        shown_path: The same as the page shows it, from its results folder on.
+        facts: Of the model: n_parameters, embed_dim, max_tokens, where known.
+    """
+
+    model: str
+    revision: str
+    task: str
+    split: str
+    subset: str
+    dataset_revision: str
+    main_metric: str
+    metrics: dict[str, tuple[float, float | None, float | None, int | None]]
+    protocol: dict[str, Any]
+    path: Path
+    shown_path: str
+    facts: dict[str, Any] = field(default_factory=dict)
+
+    def histograms(self) -> dict[str, Any] | None:
+        """Similarity of judged pairs by grade: ``{"edges", "grades": [{"grade", "name", "counts"}]}``, or None."""
+        table = self._side_table("similarities")
+        if table is None or not {"grade", "low", "high", "count"} <= set(table.column_names) or not table.num_rows:
+            return None
+        grades = table["grade"].to_numpy()
+        first = grades == grades[0]
+        low, high = table["low"].to_numpy()[first], table["high"].to_numpy()[first]
+        counts = {int(g): table["count"].to_numpy()[grades == g] for g in np.unique(grades)}
+        if any(len(c) != len(low) for c in counts.values()):
+            return None
+        names = self.protocol.get("grades") or []
+        edges, counts = _zoom(np.append(low, high[-1]), counts)
+        return {
+            "edges": [round(float(e), 4) for e in edges],
+            "grades": [
+                {"grade": g, "name": str(names[g]) if g < len(names) else f"grade {g}", "counts": c.tolist()}
+                for g, c in counts.items()
+            ],
+        }
+
+    def per_query(self) -> tuple[list[str], dict[str, np.ndarray]] | None:
+        """Query ids and float64 (n,) values by metric; None for a result without them."""
+        table = self._side_table("per_query")
+        if table is None or "query_id" not in table.column_names:
+            return None
+        columns = [c for c in table.column_names if c in self.metrics and pa.types.is_floating(table[c].type)]
+        values = {c: table[c].to_numpy(zero_copy_only=False).astype(np.float64) for c in columns}
+        return [str(q) for q in table["query_id"].to_pylist()], values
+
+    def _side_table(self, name: str) -> pa.Table | None:
+        if self.subset != "default" or not self.protocol:
+            return None
+        try:
+            return pq.read_table(self.path.with_name(f"{self.path.stem}.{self.split}.{name}.parquet"))
+        except (OSError, pa.ArrowException):
+            return None
+
+
+def read_results(folders: Iterable[str | Path]) -> tuple[list[Result], list[LeftOut]]:
+    """Every result below some results folders (``{model}/{revision}/{Task}.json``), and what is none.
+
+    A file read twice (the same model, revision, task, split and subset) is taken once, the first time.
+    """
+    results: dict[tuple[str, ...], Result] = {}
+    left_out: list[LeftOut] = []
+    for folder in map(Path, folders):
+        if not folder.is_dir():
+            left_out.append(LeftOut(str(folder), "no such folder"))
+            continue
+        for path in sorted(p for depth in ("", "*/", "*/*/") for p in folder.glob(f"{depth}*.json")):
+            relative = path.relative_to(folder)
+            if path.name == "model_meta.json" or any(part.startswith(".") for part in relative.parts):
+                continue
+            shown = (Path(folder.name) / relative).as_posix()
+            try:
+                found = _read(path, len(relative.parts), shown)
+            except _Unreadable as error:
+                left_out.append(LeftOut(shown, str(error)))
+                continue
+            for result in found:
+                key = (result.model, result.revision, result.task, result.split, result.subset)
+                results.setdefault((*key, result.dataset_revision), result)
+    return list(results.values()), left_out
+
+
+class _Unreadable(Exception):
+    pass
+
+
+def _read(path: Path, depth: int, shown: str) -> list[Result]:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise _Unreadable(f"not valid JSON ({type(error).__name__}); delete it and evaluate again") from error
+    if not isinstance(content, dict) or not isinstance(content.get("scores"), dict) or "task_name" not in content:
+        raise _Unreadable("no MTEB result: it lacks task_name or scores")
+    if depth != 3:
+        raise _Unreadable("a result, but not at {model}/{revision}/{Task}.json, so its model is not known")
+    meta = _model_meta(path.parent)
+    results = []
+    for split, entries in content["scores"].items():
+        for scores in entries if isinstance(entries, list) else []:
+            if isinstance(scores, dict):
+                results.append(_one(path, shown, content, str(split), scores, meta))
+    results = [r for r in results if r.metrics]
+    if not results:
+        raise _Unreadable("holds no score that is a number")
+    return results
+
+
+def _one(
+    path: Path, shown: str, content: dict[str, Any], split: str, scores: dict[str, Any], meta: dict[str, Any]
+) -> Result:
+    graded = scores.get("graded")
+    ours: dict[str, Any] = graded if isinstance(graded, dict) else {}
+    version = ours.get("format", 1)
+    if not isinstance(version, int) or version > _NEWEST_FORMAT:
+        raise _Unreadable(f"written by a newer mr-st (format {str(version)[:20]}); upgrade mr-st")
+    model = ours.get("model") if isinstance(ours.get("model"), dict) else {}
+    assert isinstance(model, dict)
+    metrics = _graded_metrics(ours.get("metrics")) or _mteb_metrics(scores)
+    main = ours.get("main_metric")
+    if main not in metrics:
+        main = _main_of(scores, metrics)
+    facts = {**meta, **{k: v for k, v in (model.get("facts") or {}).items() if v is not None}}
+    return Result(
+        model=str(model.get("name") or meta.get("name") or path.parts[-3].replace("__", "/")),
+        revision=str(model.get("revision") or meta.get("revision") or path.parts[-2]),
+        task=str(content["task_name"]),
+        split=split,
+        subset=str(scores.get("hf_subset") or "default"),
+        dataset_revision=str(content.get("dataset_revision") or ""),
+        main_metric=main,
+        metrics=metrics,
+        protocol=ours["protocol"] if isinstance(ours.get("protocol"), dict) else {},
+        path=path,
+        shown_path=shown,
+        facts=facts,
+    )
+
+
+def _graded_metrics(metrics: Any) -> dict[str, tuple[float, float | None, float | None, int | None]]:
+    found: dict[str, tuple[float, float | None, float | None, int | None]] = {}
+    for name, entry in metrics.items() if isinstance(metrics, Mapping) else ():
+        if not isinstance(entry, Sequence) or len(entry) != 4 or not _is_number(entry[0]):
+            continue
+        has_interval = _is_number(entry[1]) and _is_number(entry[2])
+        low, high = (float(entry[1]), float(entry[2])) if has_interval else (None, None)
+        found[str(name)] = (float(entry[0]), low, high, entry[3] if isinstance(entry[3], int) else None)
+    return found
+
+
+def _mteb_metrics(scores: Mapping[str, Any]) -> dict[str, tuple[float, float | None, float | None, int | None]]:
+    """What MTEB itself reports, without intervals; only the main score of a task that is no ranking."""
+    found = {}
+    for name, value in scores.items():
+        match = _MTEB_METRIC.fullmatch(str(name))
+        if match and _is_number(value):
+            found[f"{match[1]}@{match[2]}"] = (float(value), None, None, None)
+    if not found and _is_number(scores.get("main_score")):
+        found["main_score"] = (float(scores["main_score"]), None, None, None)
+    return found
+
+
+def _main_of(scores: Mapping[str, Any], metrics: Mapping[str, tuple[float, Any, Any, Any]]) -> str:
+    """The metric whose value is MTEB's main score, NDCG@10 first; else the first there is."""
+    preferred = sorted(metrics, key=lambda name: name != "ndcg@10")
+    main = scores.get("main_score")
+    same = [n for n in preferred if _is_number(main) and math.isclose(metrics[n][0], main, abs_tol=1e-9)]
+    return next(iter(same or preferred), "main_score")
+
+
+def _model_meta(folder: Path) -> dict[str, Any]:
+    try:
+        meta = json.loads((folder / "model_meta.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return {}
+    wanted = ("name", "revision", "n_parameters", "embed_dim", "max_tokens", "license")
+    return {k: meta[k] for k in wanted if meta.get(k) is not None} if isinstance(meta, dict) else {}
+
+
+def _zoom(edges: np.ndarray, counts: dict[int, np.ndarray]) -> tuple[np.ndarray, dict[int, np.ndarray]]:
+    """Cut empty bins off both ends, so that the shape fills the plot."""
+    filled = np.flatnonzero(sum(counts.values()))
+    if not len(filled):
+        return edges, counts
+    first, last = max(int(filled[0]) - 1, 0), min(int(filled[-1]) + 2, len(edges) - 1)
+    return edges[first : last + 1], {g: c[first:last] for g, c in counts.items()}
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
