@@ -2,6 +2,7 @@
 
 from mr_st.measures.judged import ABSENT, UNJUDGED, Judged
 from mr_st.measures.metrics import gains_of, judged_share, ndcg, precision, recall, run_order
+from mr_st.measures.plots import plot_margins, plot_similarity_by_grade, save_figure
 from mr_st.measures.separability import Margins, SimilarityHistogram, grade_pairs, margins, similarity_histogram
 from mr_st.measures.significance import (
     INTERVAL_METHOD,
@@ -27,8 +28,11 @@ __all__ = [
     "ndcg",
     "paired_bootstrap",
     "paired_permutation_test",
+    "plot_margins",
+    "plot_similarity_by_grade",
     "precision",
     "recall",
     "run_order",
+    "save_figure",
     "similarity_histogram",
 ]

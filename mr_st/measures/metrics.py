@@ -148,9 +148,9 @@ def _padded(rows: np.ndarray | Sequence[Sequence[float]]) -> np.ndarray:
         return rows.astype(np.float64)
     lengths = np.array([len(row) for row in rows], dtype=np.int64)
     padded = np.zeros((len(lengths), int(lengths.max(initial=0))))
-    padded[np.arange(padded.shape[1]) < lengths[:, None]] = np.concatenate(
-        [np.asarray(r, float) for r in rows] or [[]]
-    )
+    values = [np.asarray(row, dtype=np.float64) for row in rows]
+    if len(values):
+        padded[np.arange(padded.shape[1]) < lengths[:, None]] = np.concatenate(values)
     return padded
 
 

@@ -1,0 +1,70 @@
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from mr_st.errors import UsageError
+from mr_st.evaluation import GradedReport, compare
+
+
+def with_values(report: GradedReport, metric: str, values: list[float], name: str = "test/b") -> GradedReport:
+    table = report.per_query
+    column = pa.array(values, pa.float64(), from_pandas=True)
+    table = table.set_column(table.column_names.index(metric), metric, column)
+    return dataclasses.replace(report, per_query=table, model_name=name)
+
+
+def test_wins_losses_and_difference_by_hand(report: GradedReport) -> None:
+    a = with_values(report, "ndcg@10", [0.1, 0.2, 0.3, 0.4, 0.5], "test/a")
+    b = with_values(report, "ndcg@10", [0.4, 0.2, 0.2, 0.6, np.nan])
+    found = compare(a, b)
+    assert (found.metric, found.n, found.wins, found.losses, found.ties) == ("ndcg@10", 4, 2, 1, 1)
+    assert found.value_a == pytest.approx(0.25)
+    assert found.value_b == pytest.approx(0.35)
+    assert found.difference == pytest.approx(0.1)
+    assert found.low < 0.1 < found.high
+    assert 0 < found.p_value <= 1
+    assert found.most_moved(2)[0] == (report.per_query["query_id"][0].as_py(), pytest.approx(0.3))
+    assert [round(d, 6) for _, d in found.most_moved(2)] == [0.3, 0.2]
+    assert found.to_dict()["wins"] == 2
+    assert "+0.1000" in str(found)
+
+
+def test_the_other_way_round_is_the_mirror_image(report: GradedReport) -> None:
+    b = with_values(report, "ndcg@10", [0.9, 0.1, 0.5, 0.7, 0.6])
+    there, back = compare(report, b), compare(b, report)
+    assert back.difference == pytest.approx(-there.difference)
+    assert (back.wins, back.losses) == (there.losses, there.wins)
+    assert back.p_value == there.p_value
+
+
+def test_queries_are_paired_by_id_not_by_place(report: GradedReport) -> None:
+    order = [3, 0, 4, 1, 2]
+    shuffled = dataclasses.replace(report, per_query=report.per_query.take(order))
+    found = compare(report, shuffled)
+    assert found.ties == 5
+    assert found.p_value == 1.0
+    fewer = dataclasses.replace(report, per_query=report.per_query.take([2, 1]))
+    assert compare(report, fewer).n == 2
+
+
+def test_reports_of_other_data_are_refused(report: GradedReport) -> None:
+    for key, value in (("split", "dev"), ("gains", [0, 1, 3]), ("n_items", 7), ("dataset", {"fingerprint": "x"})):
+        other = dataclasses.replace(report, protocol={**report.protocol, key: value})
+        with pytest.raises(UsageError, match=f"cannot be compared: {key}"):
+            compare(report, other)
+    with pytest.raises(UsageError, match="no metric 'mrr'"):
+        compare(report, report, "mrr")
+    nothing = with_values(report, "ndcg@10", [np.nan] * 5)
+    with pytest.raises(UsageError, match="defined for no query"):
+        compare(report, nothing)
+
+
+def test_another_item_text_is_noted_not_refused(report: GradedReport) -> None:
+    text = {"levels": 0, "max_chars": 400}
+    other = dataclasses.replace(report, protocol={**report.protocol, "item_text": text})
+    assert compare(report, other).notes == [f"item_text: {report.protocol['item_text']} against {text}"]
+    assert compare(report, report).notes == []
