@@ -1,0 +1,84 @@
+"""The whole catalogue: every department's tables, and the index over them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+from mr_st.data.marketplace.catalogue_baby import BABY
+from mr_st.data.marketplace.catalogue_bags import BAGS
+from mr_st.data.marketplace.catalogue_beauty import BEAUTY
+from mr_st.data.marketplace.catalogue_clothing import CLOTHING
+from mr_st.data.marketplace.catalogue_electronics import ELECTRONICS
+from mr_st.data.marketplace.catalogue_furniture import FURNITURE
+from mr_st.data.marketplace.catalogue_garden import GARDEN
+from mr_st.data.marketplace.catalogue_grocery import GROCERY
+from mr_st.data.marketplace.catalogue_health import HEALTH
+from mr_st.data.marketplace.catalogue_kitchen import KITCHEN
+from mr_st.data.marketplace.catalogue_living import LIVING
+from mr_st.data.marketplace.catalogue_office import OFFICE
+from mr_st.data.marketplace.catalogue_pets import PETS
+from mr_st.data.marketplace.catalogue_sports import SPORTS
+from mr_st.data.marketplace.catalogue_tools import TOOLS
+from mr_st.data.marketplace.catalogue_toys import TOYS
+from mr_st.data.marketplace.schema import Department, ProductType, Use
+
+__all__ = ["DEPARTMENTS", "Catalogue"]
+
+DEPARTMENTS: tuple[Department, ...] = (
+    KITCHEN, GROCERY, ELECTRONICS, OFFICE, CLOTHING, BAGS, BEAUTY, HEALTH,
+    BABY, PETS, LIVING, FURNITURE, SPORTS, GARDEN, TOOLS, TOYS,
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Catalogue:
+    """Some departments, indexed.
+
+    Example:
+        >>> catalogue = Catalogue(DEPARTMENTS)
+        >>> catalogue.siblings(("travel mug",))
+        ('thermos',)
+    """
+
+    departments: Sequence[Department] = DEPARTMENTS
+
+    @cached_property
+    def types(self) -> dict[str, ProductType]:
+        """Every product type by its key, in the order of the tables."""
+        return {one.key: one for department in self.departments for one in department.types}
+
+    @cached_property
+    def groups(self) -> dict[str, tuple[str, ...]]:
+        """Members (type keys) of every substitute group."""
+        members: dict[str, list[str]] = {}
+        for one in self.types.values():
+            if one.group:
+                members.setdefault(one.group, []).append(one.key)
+        return {group: tuple(keys) for group, keys in members.items()}
+
+    @cached_property
+    def group_phrases(self) -> dict[str, tuple[str, ...]]:
+        """How shoppers ask for a whole group."""
+        return {group: phrases for department in self.departments for group, phrases in department.groups.items()}
+
+    @cached_property
+    def uses(self) -> tuple[Use, ...]:
+        """Every use, with the types of this catalogue that serve it."""
+        found = []
+        for one in (use for department in self.departments for use in department.uses):
+            types = tuple(key for key in one.types if key in self.types)
+            if types:
+                found.append(Use(one.name, one.phrases, types, one.seller))
+        return tuple(found)
+
+    def siblings(self, keys: Sequence[str]) -> tuple[str, ...]:
+        """Types that can stand in for one of ``keys`` without being one of them."""
+        groups = dict.fromkeys(self.types[key].group for key in keys if self.types[key].group)
+        return tuple(key for group in groups for key in self.groups[group] if key not in keys)
+
+    def partners(self, keys: Sequence[str]) -> tuple[str, ...]:
+        """Types that are bought to go with one of ``keys``."""
+        found = dict.fromkeys(partner for key in keys for partner in self.types[key].partners)
+        return tuple(key for key in found if key in self.types and key not in keys)

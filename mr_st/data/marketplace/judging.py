@@ -1,0 +1,43 @@
+"""Which pairs get judged: in training what a search log leaves, in dev and test everything that is relevant."""
+
+from __future__ import annotations
+
+import numpy as np
+
+__all__ = ["pairs_for_test", "pairs_for_train"]
+
+ZERO_SHARE = 0.65
+"""The least share of label-0 items among a test query's judged items. Source: arXiv 2602.17654, golden test set."""
+
+
+def pairs_for_train(scores: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Rows (int64, 16 to 24) of the items that a log of a weak, unsteady engine shows, and a few random ones.
+
+    Args:
+        scores: float (n_items,), the engine's score of every item for the query.
+        rng: Where chance comes from.
+    """
+    n_judged = min(int(rng.integers(16, 25)), len(scores))
+    n_random = int(rng.integers(3, 6))
+    noisy = scores + rng.gumbel(0.0, 0.1 * max(float(scores.max()), 1e-9), len(scores))
+    shown = np.argsort(-noisy, kind="stable")[:40]
+    weights = 1.0 / (np.arange(len(shown)) + 3.0)
+    logged = rng.choice(shown, min(n_judged - n_random, len(shown)), replace=False, p=weights / weights.sum())
+    rest = np.setdiff1d(np.arange(len(scores)), logged)
+    return np.sort(np.concatenate([logged, rng.choice(rest, n_judged - len(logged), replace=False)]))
+
+
+def pairs_for_test(scores: np.ndarray, grades: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Rows (int64) of every item of grade 1 or 2, and at least 65 % of grade 0: half of look-alikes, half random.
+
+    Args:
+        scores: float (n_items,), a lexical engine's score of every item for the query.
+        grades: int (n_items,), the grade of every item for the query.
+        rng: Where chance comes from.
+    """
+    relevant, others = np.flatnonzero(grades > 0), np.flatnonzero(grades == 0)
+    n_zero = max(20, int(np.ceil(len(relevant) * ZERO_SHARE / (1 - ZERO_SHARE))) + 1)
+    n_zero = min(n_zero, len(others))
+    hard = others[np.argsort(-scores[others], kind="stable")[: n_zero // 2]]
+    rest = np.setdiff1d(others, hard)
+    return np.sort(np.concatenate([relevant, hard, rng.choice(rest, n_zero - len(hard), replace=False)]))
