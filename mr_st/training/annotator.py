@@ -1,0 +1,268 @@
+"""Fine-tune a cross-encoder on the judgments there are, so that pairs that nobody judged can be graded."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from mr_st.annotation import Annotations, CrossEncoderAnnotator
+from mr_st.annotation.agreement import agreement, calibrated_apart, fit_temperature
+from mr_st.annotation.cross_encoder import write_calibration
+from mr_st.data.dataset import GradedDataset
+from mr_st.errors import MrStError, UsageError
+from mr_st.files import atomic_folder, ensure_writable, read_json, write_json
+from mr_st.identity import folder_hash, settings_hash
+from mr_st.training.checkpoints import MarkComplete, last_complete_checkpoint
+from mr_st.training.holdout import ClassWeights, LabelledPairs, draw, hold_out, weigh_classes
+
+if TYPE_CHECKING:
+    from sentence_transformers import CrossEncoder
+
+__all__ = ["fit_cross_encoder"]
+
+logger = logging.getLogger(__name__)
+
+_SETTINGS, _REPORT, _MODEL, _CHECKPOINTS = "settings.json", "report.json", "model", "checkpoints"
+
+
+def fit_cross_encoder(
+    dataset: GradedDataset,
+    base: str | Path,
+    out_dir: str | Path,
+    *,
+    split: str = "train",
+    epochs: int = 2,
+    learning_rate: float = 5e-5,
+    batch_size: int = 32,
+    max_length: int = 80,
+    warmup: float = 0.1,
+    weight_decay: float = 0.01,
+    seed: int = 0,
+    holdout_share: float = 0.15,
+    class_weights: ClassWeights | Sequence[float] = "sqrt",
+    evaluations_per_epoch: int = 2,
+    patience: int = 2,
+    item_text_levels: int | None = 2,
+    max_chars: int | None = 400,
+    device: str | None = None,
+    show_progress: bool = False,
+) -> CrossEncoderAnnotator:
+    """Fit a cross-encoder with one output for each grade, and calibrate it on queries that it never saw.
+
+    Runs in the stock CrossEncoderTrainer with CrossEntropyLoss. Queries, never pairs, are held out (a misspelt variant
+    goes with its original); the loss on them picks the checkpoint, stops early and sets the temperature. ``out_dir``
+    ends up with ``model/`` (``calibration.json`` in it) and ``report.json``. A killed fit goes on from its last
+    complete checkpoint; a finished one with the same settings and data is loaded at once.
+
+    Args:
+        dataset: Human judgments.
+        base: ``"minilm"``, a folder or a Hub id of an encoder.
+        out_dir: New, empty, or of an earlier fit (which is replaced when settings or data differ).
+        split: Whose judgments to learn from.
+        epochs: Passes over the pairs that are not held out.
+        learning_rate: Peak, reached after ``warmup`` and falling linearly to 0.
+        batch_size: Pairs in a step.
+        max_length: Tokens of a pair.
+        warmup: Share of the steps.
+        weight_decay: Of AdamW.
+        seed: Of the held-out choice, the new output layer, dropout and order.
+        holdout_share: Share of the queries that is held out, in 0..1, ends excluded.
+        class_weights: Weights of the grades in the loss: ``"none"``; ``"balanced"``, inverse to their frequency;
+            ``"sqrt"``, the square root of that (ours); or one number for each grade.
+        evaluations_per_epoch: Times that held-out loss is taken, and a checkpoint written, in an epoch.
+        patience: Evaluations without a better loss before training stops.
+        item_text_levels: Taxonomy levels in an item's text.
+        max_chars: Where an item's text is cut.
+        device: "cpu", "cuda"; chosen by torch when None.
+        show_progress: Show the trainer's progress bar.
+
+    Returns:
+        The annotator, loaded from ``out_dir/model``.
+
+    Raises:
+        UsageError: an argument out of range, too few queries to hold any out, one grade only, or a folder that holds
+            other files.
+        MrStError: no such base model, or a folder that cannot be written.
+    """
+    from mr_st.models.loading import resolve_base
+
+    if epochs < 1 or batch_size < 1 or max_length < 8 or evaluations_per_epoch < 1 or patience < 1:
+        raise UsageError(
+            f"epochs {epochs}, batch_size {batch_size}, evaluations_per_epoch {evaluations_per_epoch} and patience "
+            f"{patience} must be 1 or more, max_length {max_length} 8 or more"
+        )
+    source, hub_id = resolve_base(base)
+    hyperparameters = {
+        "epochs": epochs, "learning_rate": learning_rate, "batch_size": batch_size, "max_length": max_length,
+        "warmup": warmup, "weight_decay": weight_decay, "seed": seed, "holdout_share": holdout_share,
+        "class_weights": class_weights if isinstance(class_weights, str) else [float(w) for w in class_weights],
+        "evaluations_per_epoch": evaluations_per_epoch, "patience": patience,
+        "item_text_levels": item_text_levels, "max_chars": max_chars,
+    }  # fmt: skip
+    settings = {
+        "base": folder_hash(source) if Path(source).is_dir() else source,
+        "dataset": dataset.fingerprint,
+        "split": split,
+        **hyperparameters,
+    }
+    folder = _open_folder(Path(out_dir), settings)
+    if not (folder / _REPORT).is_file():
+        learn, held = hold_out(dataset, split, holdout_share, seed, item_text_levels, max_chars)
+        weights = weigh_classes(class_weights, learn.grades, dataset.scale.n_grades)
+        started = time.monotonic()
+        model, history = _train(source, learn, held, weights, folder, hyperparameters, device, show_progress)
+        seconds = time.monotonic() - started
+        annotator = CrossEncoderAnnotator(model, batch_size=2 * batch_size)
+        report = {
+            "base": hub_id or Path(source).name,
+            "data": {"name": dataset.name, "fingerprint": dataset.fingerprint, "split": split},
+            "settings": hyperparameters,
+            "learned_from": {
+                "n_pairs": len(learn.grades), "n_queries": len(set(learn.pairs.query_ids)),
+                "by_grade": np.bincount(learn.grades, minlength=dataset.scale.n_grades).tolist(),
+                "class_weights": weights,
+            },
+            "training": {**history, "seconds": round(seconds, 1)},
+            **_judge(annotator, held, seed),
+        }  # fmt: skip
+        with atomic_folder(folder / _MODEL) as temporary:
+            model.save(str(temporary), create_model_card=False)
+            write_calibration(temporary, report["temperature"], **report["calibrated_on"])
+        write_json(folder / _REPORT, report)
+        shutil.rmtree(folder / _CHECKPOINTS, ignore_errors=True)
+    return CrossEncoderAnnotator(folder / _MODEL, batch_size=2 * batch_size, device=device)
+
+
+def _open_folder(folder: Path, settings: dict[str, Any]) -> Path:
+    """The folder, emptied of an earlier fit whose settings or data were others."""
+    ours = {_SETTINGS, _REPORT, _MODEL, _CHECKPOINTS}
+    if folder.is_dir():
+        others = [
+            path.name for path in folder.iterdir() if path.name not in ours and not path.name.startswith(".tmp-")
+        ]
+        if others:
+            raise UsageError(f"{folder}: holds other files ({', '.join(others[:3])}); choose another folder")
+    ensure_writable(folder)
+    key = {"settings": settings, "hash": settings_hash(settings)}
+    known = read_json(folder / _SETTINGS).get("hash") if (folder / _SETTINGS).is_file() else None
+    if known != key["hash"]:
+        if known is not None:
+            logger.warning("%s: an earlier fit had other settings or data; it is replaced", folder)
+        (folder / _REPORT).unlink(missing_ok=True)
+        for name in (_MODEL, _CHECKPOINTS):
+            shutil.rmtree(folder / name, ignore_errors=True)
+        write_json(folder / _SETTINGS, key)
+    return folder
+
+
+def _train(
+    source: str,
+    learn: LabelledPairs,
+    held: LabelledPairs,
+    weights: list[float],
+    folder: Path,
+    options: dict[str, Any],
+    device: str | None,
+    show_progress: bool,
+) -> tuple[CrossEncoder, dict[str, Any]]:
+    """Train, or go on training, and return the best checkpoint's model with what happened."""
+    import torch
+    from sentence_transformers import CrossEncoder
+    from sentence_transformers.cross_encoder import CrossEncoderTrainer, CrossEncoderTrainingArguments
+    from sentence_transformers.cross_encoder.losses import CrossEntropyLoss
+    from transformers import EarlyStoppingCallback, PrinterCallback, set_seed
+
+    checkpoints = folder / _CHECKPOINTS
+    n_steps = -(-len(learn.grades) // options["batch_size"]) * options["epochs"]
+    every = max(1, n_steps // (options["epochs"] * options["evaluations_per_epoch"]))
+    set_seed(options["seed"])  # the output layer is new
+    try:
+        model = CrossEncoder(source, num_labels=len(weights), max_length=options["max_length"], device=device)
+    except (OSError, ValueError) as error:
+        raise MrStError(
+            f"{source}: no encoder could be loaded ({str(error).strip().splitlines()[0][:200]})"
+        ) from error
+    arguments = CrossEncoderTrainingArguments(
+        output_dir=str(checkpoints),
+        num_train_epochs=options["epochs"],
+        per_device_train_batch_size=options["batch_size"],
+        per_device_eval_batch_size=2 * options["batch_size"],
+        learning_rate=options["learning_rate"],
+        warmup_steps=options["warmup"],
+        weight_decay=options["weight_decay"],
+        seed=options["seed"],
+        eval_strategy="steps",
+        eval_steps=every,
+        save_strategy="steps",
+        save_steps=every,
+        save_total_limit=None,  # MarkComplete prunes, once the new one is whole
+        logging_steps=every,
+        load_best_model_at_end=True,
+        metric_for_best_model="eval_loss",
+        greater_is_better=False,
+        restore_callback_states_from_checkpoint=True,
+        use_cpu=str(model.device) == "cpu",
+        report_to="none",
+        disable_tqdm=not show_progress,
+    )
+    trainer = CrossEncoderTrainer(
+        model=model,
+        args=arguments,
+        train_dataset=_columns(learn),
+        eval_dataset=_columns(held),
+        loss=CrossEntropyLoss(model, weight=torch.tensor(weights, device=model.device)),
+        callbacks=[EarlyStoppingCallback(options["patience"]), MarkComplete()],
+    )
+    trainer.remove_callback(PrinterCallback)
+    resume_from = last_complete_checkpoint(checkpoints)
+    trainer.train(resume_from_checkpoint=None if resume_from is None else str(resume_from))
+    best = checkpoints / f"checkpoint-{trainer.state.best_global_step}"
+    # Loaded anew: where the trainer cannot load its best checkpoint, it logs that and keeps the last weights.
+    best_model = CrossEncoder(str(best), device=device)
+    losses = {str(log["step"]): log["eval_loss"] for log in trainer.state.log_history if "eval_loss" in log}
+    return best_model, {
+        "steps": trainer.state.global_step,
+        "steps_planned": trainer.state.max_steps,
+        "best_step": trainer.state.best_global_step,
+        "held_out_loss_by_step": losses,
+    }
+
+
+def _columns(part: LabelledPairs) -> Any:
+    from datasets import Dataset
+
+    return Dataset.from_dict(
+        {"query": part.pairs.query_texts, "item": part.pairs.item_texts, "label": part.grades.tolist()}
+    )
+
+
+def _judge(annotator: CrossEncoderAnnotator, held: LabelledPairs, seed: int) -> dict[str, Any]:
+    """Temperature and figures on the held-out queries."""
+    logits = annotator.logits(held.pairs)
+    draws = {root: int(draw(seed + 1, root), 16) % 2 == 0 for root in set(held.roots.tolist())}
+    in_first_half = np.array([draws[root] for root in held.roots])
+    counts = {"n_pairs": len(held.grades), "n_queries": len(set(held.pairs.query_ids))}
+
+    def figures(probabilities: np.ndarray) -> dict[str, Any]:
+        given = Annotations(probabilities.argmax(axis=1).astype(np.int8), probabilities)
+        return agreement(held.grades, given)
+
+    plain = annotator.grade(held.pairs).probabilities
+    return {
+        "held_out": {**counts, **figures(calibrated_apart(logits, held.grades, in_first_half))},
+        "protocol": (
+            "Held-out queries of the split, never pairs. Their loss chose the checkpoint. Calibration is measured "
+            "with a temperature fitted on the other half of them; the saved temperature is fitted on all."
+        ),
+        "calibration_error_before": agreement(held.grades, Annotations(plain.argmax(axis=1), plain))[
+            "expected_calibration_error"
+        ],
+        "temperature": fit_temperature(logits, held.grades),
+        "calibrated_on": counts,
+    }
