@@ -76,6 +76,12 @@ class GradedRetrievalTask(AbsTaskRetrieval):
         self.dataset = {"default": {split: self._split_data(split) for split in self.metadata.eval_splits}}
         self.data_loaded = True
 
+    def unload_data(self) -> None:
+        """Forget MTEB's form of the data. (MTEB's own method would also put back the class's metadata.)"""
+        own = self.metadata
+        super().unload_data()
+        self.metadata = own
+
     def report(self, model: Any, split: str | None = None, **options: Any) -> GradedReport:
         """Evaluate a model on this task with :func:`mr_st.evaluation.evaluate_model`.
 
