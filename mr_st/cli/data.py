@@ -13,7 +13,8 @@ __all__ = ["add_to", "parse_options"]
 
 SourceArgument = Annotated[str, typer.Argument(help="marketplace, esci, or a folder (ours, or an ESCI download).")]
 OptionsOption = Annotated[
-    list[str] | None, typer.Option("--option", "-o", metavar="KEY=VALUE", help="What the source takes, e.g. size=tiny.")
+    list[str] | None,
+    typer.Option("--option", "-o", metavar="KEY=VALUE", help="What the source takes, e.g. size=tiny."),
 ]
 
 

@@ -10,7 +10,9 @@ from typing import Annotated, Any
 
 import typer
 
-__all__ = ["JsonOption", "QuietOption", "Out", "quiet_libraries"]
+__all__ = ["JsonOption", "Out", "QuietOption", "quiet_libraries"]
+
+_TABLE_WIDTH = 138  # the main table needs this much; a narrower terminal wraps its lines itself
 
 QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="Print the result only: no progress, no remarks.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
@@ -48,10 +50,7 @@ class Out:
             return
         from rich.console import Console
 
-        console = Console(soft_wrap=False)
-        if not console.is_terminal:
-            console = Console(width=160)
-        console.print(text)
+        Console(width=max(Console().width, _TABLE_WIDTH)).print(text)
 
 
 def quiet_libraries() -> None:

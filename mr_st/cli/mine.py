@@ -29,7 +29,9 @@ def mine(
         str, typer.Option("--annotator", help="policy (the marketplace's own), or the folder of a cross-encoder.")
     ] = "policy",
     k: Annotated[int, typer.Option("--k", min=2, help="How many items to retrieve for each query.")] = 100,
-    boundary: Annotated[float, typer.Option(help="Hard negatives stand above this share of k, hard positives below.")] = 0.5,
+    boundary: Annotated[
+        float, typer.Option(help="Hard negatives stand above this share of k, hard positives below.")
+    ] = 0.5,
     min_confidence: Annotated[
         float | None, typer.Option(min=0, max=1, help="Drop labels whose probability is lower.")
     ] = None,
@@ -41,7 +43,7 @@ def mine(
     import mr_st
     from mr_st.annotation import CrossEncoderAnnotator, JudgmentAnnotator
     from mr_st.data.marketplace import MarketplacePolicy
-    from mr_st.models import load_model
+    from mr_st.models import load_sentence_transformer
 
     console = Out(quiet, as_json)
     dataset = mr_st.GradedDataset.load(data, **parse_options(option))
@@ -51,7 +53,7 @@ def mine(
         else CrossEncoderAnnotator(annotator)
     )
     refinement = mr_st.mine(
-        load_model(model),
+        load_sentence_transformer(model),
         dataset,
         grader,
         k,
@@ -81,14 +83,14 @@ def search(
     from mr_st.data import GradedDataset
     from mr_st.encoding import encode
     from mr_st.errors import UsageError
-    from mr_st.models import load_model
+    from mr_st.models import load_sentence_transformer
     from mr_st.search import ExactSearcher, QueryBatch
 
     console = Out(quiet, as_json)
     if not query.strip():
-        raise UsageError("the query is empty; type what a shopper would, e.g. \"red running shoes\"")
+        raise UsageError('the query is empty; type what a shopper would, e.g. "red running shoes"')
     dataset = GradedDataset.load(data, **parse_options(option))
-    encoder = load_model(model)
+    encoder = load_sentence_transformer(model)
     items = encode(encoder, dataset.item_texts(), "item", store=cache, show_progress=console.show_progress)
     vectors = encode(encoder, [query], "query")
     top = ExactSearcher(items).search(QueryBatch(vectors=vectors), min(k, len(items)))

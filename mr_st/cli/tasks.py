@@ -16,8 +16,6 @@ def add_to(app: typer.Typer) -> None:
     app.add_typer(group, name="tasks")
 
 
-
-
 def list_all(as_json: JsonOption = False) -> None:
     """List the tasks, ours and those that installed packages add."""
     from mr_st.tasks import list_tasks

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from math import sqrt
 
@@ -36,6 +37,10 @@ class Interval:
     def half_width(self) -> float:
         """Half the length of the interval."""
         return (self.high - self.low) / 2
+
+    def to_dict(self) -> dict[str, float | int | None]:
+        """The fields, ready for JSON (NaN as None)."""
+        return {k: None if isinstance(v, float) and math.isnan(v) else v for k, v in vars(self).items()}
 
     def __str__(self) -> str:
         return f"{self.value:.4f} [{self.low:.4f}, {self.high:.4f}] (n={self.n})"

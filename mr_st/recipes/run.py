@@ -2,65 +2,29 @@
 
 from __future__ import annotations
 
+import math
+import shutil
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mr_st.errors import UsageError
+from mr_st.files import read_json
 from mr_st.identity import folder_hash
+from mr_st.recipes.outcome import finish
+from mr_st.recipes.result import ARMS, RunResult
 from mr_st.recipes.schema import Recipe
 from mr_st.recipes.steps import Step, Steps
 
 if TYPE_CHECKING:
+    from datasets import Dataset
+
     from mr_st.annotation import Annotator
     from mr_st.data import GradedDataset
-    from mr_st.evaluation import Comparison, GradedReport
     from mr_st.mining import RefinementSet
     from mr_st.training import StageConfig
 
-__all__ = ["ARMS", "RunResult", "run_recipe"]
-
-ARMS = ("base", "stage1", "control", "stage2")
-"""The models that are compared: untrained base, stage 1, stage 1 trained on (the control arm), stage 2."""
-
-PAIRS = (("stage1", "base"), ("stage2", "stage1"), ("stage2", "control"), ("stage2", "base"))
-"""The comparisons that are tested: treatment, control."""
-
-
-@dataclass
-class RunResult:
-    """What a run found and where it lies.
-
-    Args:
-        recipe: The recipe as it was run.
-        reports: One report for each arm.
-        comparisons: ``{(treatment, control): {metric: Comparison}}``.
-        steps: The finished steps by name.
-        paths: What a person opens next: model, card, results, leaderboard.
-    """
-
-    recipe: Recipe
-    reports: dict[str, GradedReport]
-    comparisons: dict[tuple[str, str], dict[str, Comparison]]
-    steps: dict[str, Step]
-    paths: dict[str, Path] = field(default_factory=dict)
-
-    def to_dict(self) -> dict[str, Any]:
-        """The result, JSON-ready."""
-        return {
-            "recipe": self.recipe.name,
-            "metrics": {
-                arm: {name: interval.to_dict() for name, interval in report.metrics.items()}
-                for arm, report in self.reports.items()
-            },
-            "comparisons": {
-                f"{treatment} against {control}": {name: c.to_dict() for name, c in by_metric.items()}
-                for (treatment, control), by_metric in self.comparisons.items()
-            },
-            "seconds": {name: step.seconds for name, step in self.steps.items()},
-            "paths": {name: str(path) for name, path in self.paths.items()},
-        }
+__all__ = ["run_recipe"]
 
 
 def run_recipe(
@@ -110,9 +74,9 @@ class _Job:
         if self.recipe.control:
             config = self.control_config(stage2)
             models["control"] = self.train("control", config, dataset, stage1, (stage1, stage2), annotator)
-        evaluated = {arm: self.evaluate(arm, dataset, data, models.get(arm)) for arm in ARMS if arm in {"base", *models}}
-        from mr_st.recipes.outcome import finish
-
+        evaluated = {
+            arm: self.evaluate(arm, dataset, data, models.get(arm)) for arm in ARMS if arm in {"base", *models}
+        }
         return finish(self.recipe, self.steps, self.done, evaluated, dataset, stage2)
 
     # --- data and labels
@@ -175,10 +139,10 @@ class _Job:
             fitted = fit_cross_encoder(
                 dataset,
                 out_dir=folder / "fit",
-                **{"seed": self.recipe.seed, **self._text_format(), **spec.options},
+                **{"base": self.recipe.model.base, "seed": self.recipe.seed, **self._text_format(), **spec.options},
                 show_progress=self.show_progress,
             )
-            return {"identity": fitted.identity, **fitted.report}
+            return {"identity": fitted.identity, **read_json(folder / "fit" / "report.json")}
 
         step = self._once("annotator", "Annotator: fitting a cross-encoder", spec.model_dump(), work, (data,))
         return step, CrossEncoderAnnotator(step.folder / "fit" / "model")
@@ -220,22 +184,33 @@ class _Job:
         }
 
         def work(folder: Path) -> dict[str, Any]:
-            evaluator = GradedRetrievalEvaluator(
-                dataset, split="dev", name="dev", max_items=recipe.evaluation.dev_items, **self._text_format()
-            )
+            text_format = self._text_format()
+            instances = self._instances(dataset, config, annotator)
             result = train_stage(
                 start.folder / "model",
-                dataset,
+                instances,
                 config,
                 folder,
-                evaluator=evaluator,
-                caps=recipe.instances.caps,
-                annotator=annotator,
-                loss_state=start.facts.get("loss_state") if config.loss == "supcon" else None,
+                evaluator=GradedRetrievalEvaluator(
+                    dataset, split="dev", name="dev", max_items=recipe.evaluation.dev_items, **text_format
+                ),
+                loss_state=start.facts.get("loss_state") if config.loss == recipe.stage1.loss else None,
                 show_progress=self.show_progress,
-                **self._text_format(),
             )
-            return result.to_dict()
+            return {
+                "steps": result.steps,
+                "seconds": round(result.seconds, 1),
+                "loss_config": result.loss_config,
+                "loss_state": result.loss_state,
+                "best": result.best,
+                "dev_history": result.dev_history,
+                "instances": {
+                    "rows": len(instances),
+                    "one_grade_queries_filled": instances.filled_queries,
+                    "one_grade_queries_left_out": instances.left_out_queries,
+                },
+                "config": config.model_dump(mode="json"),
+            }
 
         titles = {
             "stage1": "Stage 1: graded SupCon",
@@ -243,6 +218,27 @@ class _Job:
             "control": "Control arm: stage 1 trained on, same steps, original judgments",
         }
         return self._once(name, titles[name], settings, work, after)
+
+    def _instances(self, dataset: GradedDataset, config: StageConfig, annotator: Annotator) -> Dataset:
+        """Enough epochs of instances for the stage; with ``max_steps`` one epoch is drawn to learn its length."""
+        from mr_st.data import build_instances
+
+        def draw(epochs: int) -> Dataset:
+            return build_instances(
+                dataset,
+                "train",
+                epochs,
+                config.seed,
+                caps=self.recipe.instances.caps,
+                annotator=annotator,
+                **self._text_format(),
+            )
+
+        if config.epochs is not None:
+            return draw(config.epochs)
+        first = draw(1)
+        epochs = math.ceil((config.max_steps or 1) * config.queries_per_batch / max(1, len(first)))
+        return first if epochs <= 1 else draw(epochs)
 
     def control_config(self, stage2: Step) -> StageConfig:
         """Stage 2's schedule with stage 1's loss: only the loss and the judgments differ."""
@@ -258,16 +254,14 @@ class _Job:
     # --- mining
 
     def mine(self, dataset: GradedDataset, annotator: Annotator, stage1: Step, annotator_step: Step) -> Step:
-        import shutil
-
         from mr_st.mining import mine
-        from mr_st.models import load_model
+        from mr_st.models import load_sentence_transformer
 
         spec = self.recipe.mining
 
         def work(folder: Path) -> dict[str, Any]:
             refinement = mine(
-                load_model(stage1.folder / "model"),
+                load_sentence_transformer(stage1.folder / "model"),
                 dataset,
                 annotator,
                 **spec.model_dump(),
@@ -291,7 +285,7 @@ class _Job:
 
     def evaluate(self, arm: str, dataset: GradedDataset, data: Step, model: Step | None) -> Step:
         from mr_st.evaluation import evaluate_model
-        from mr_st.models import load_model
+        from mr_st.models import load_sentence_transformer
 
         spec = self.recipe.evaluation
         settings = {
@@ -303,7 +297,7 @@ class _Job:
         }
 
         def work(folder: Path) -> dict[str, Any]:
-            encoder = load_model(self.recipe.model.base if model is None else model.folder / "model")
+            encoder = load_sentence_transformer(self.recipe.model.base if model is None else model.folder / "model")
             report = evaluate_model(
                 encoder,
                 dataset,
@@ -315,11 +309,9 @@ class _Job:
                 show_progress=self.show_progress,
                 **self._text_format(),
             )
-            report.save(folder / "results")
-            import shutil
-
+            path = report.save(folder / "results")
             shutil.rmtree(folder / "vectors", ignore_errors=True)
-            return {"model_name": report.model_name, "revision": report.revision}
+            return {"file": path.relative_to(folder / "results").as_posix(), "model_name": report.model_name}
 
         titles = {"base": "the base", "stage1": "stage 1", "control": "the control arm", "stage2": "stage 2"}
         after = (data,) if model is None else (data, model)

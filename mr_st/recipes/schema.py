@@ -10,7 +10,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from mr_st.errors import UsageError
-from mr_st.training.stage import StageConfig
+from mr_st.training.config import StageConfig
 
 __all__ = [
     "AnnotatorSpec",
@@ -134,10 +134,10 @@ class Recipe(_Spec):
     data: DataSpec = DataSpec()
     model: ModelSpec = ModelSpec()
     instances: InstancesSpec = InstancesSpec()
-    stage1: StageConfig = StageConfig(loss="supcon")
+    stage1: StageConfig = StageConfig(loss="supcon", epochs=2)
     annotator: AnnotatorSpec = AnnotatorSpec()
     mining: MiningSpec = MiningSpec()
-    stage2: StageConfig = StageConfig(loss="circle")
+    stage2: StageConfig = StageConfig(loss="circle", epochs=1, seed=1)
     control: bool = True
     evaluation: EvaluationSpec = EvaluationSpec()
     publish: PublishSpec = PublishSpec()
@@ -169,7 +169,9 @@ class Recipe(_Spec):
             problem = getattr(error, "problem", None) or "it cannot be parsed"
             raise UsageError(f"{path}{line}: not valid YAML ({problem}); mend the file") from error
         if not isinstance(value, dict):
-            raise UsageError(f"{path}: a recipe is a YAML mapping (name: ..., data: ..., model: ...); got {value!r:.60}")
+            raise UsageError(
+                f"{path}: a recipe is a YAML mapping (name: ..., data: ..., model: ...); got {value!r:.60}"
+            )
         try:
             return cls.model_validate(value)
         except ValidationError as error:
@@ -183,7 +185,7 @@ class Recipe(_Spec):
         """The same job cut down to about a minute: it proves that everything runs; its figures mean nothing."""
         options = {**self.data.options, "size": "tiny"} if self.data.source == "marketplace" else self.data.options
         brief = {"epochs": None, "max_steps": 4, "evaluations": 1}
-        annotator = {**self.annotator.options, "max_pairs": 64, "epochs": 1}
+        annotator = {**self.annotator.options, "max_length": 32, "epochs": 1}
         changed: dict[str, Any] = {
             "data": self.data.model_copy(update={"options": options}),
             "stage1": self.stage1.model_copy(update=brief),

@@ -1,0 +1,103 @@
+"""``mr-st evaluate`` and ``mr-st compare``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from mr_st.cli.data import OptionsOption, parse_options
+from mr_st.cli.io import JsonOption, Out, QuietOption
+
+__all__ = ["add_to"]
+
+ResultsOption = Annotated[Path, typer.Option("--results", help="The results folder.")]
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add the commands of this module."""
+    app.command(
+        epilog="Example: mr-st evaluate minilm runs/demo/stage2/model --task MarketplaceRetrieval -o size=tiny"
+    )(evaluate)
+    app.command(epilog="Example: mr-st compare org/model-a org/model-b --task MarketplaceRetrieval")(compare)
+
+
+def evaluate(
+    models: Annotated[list[str], typer.Argument(help="Model folders, Hub ids, or minilm.")],
+    task: Annotated[list[str], typer.Option("--task", "-t", help="A task; may be given several times.")],
+    results: ResultsOption = Path("results"),
+    option: OptionsOption = None,
+    store: Annotated[Path | None, typer.Option(help="Keep the vectors here, so that a rerun is quick.")] = None,
+    quiet: QuietOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Evaluate models on tasks: metrics with 95 % intervals, written to the results folder in MTEB's form."""
+    from rich.table import Table
+
+    from mr_st.models import load_sentence_transformer
+    from mr_st.tasks import get_task
+
+    console = Out(quiet, as_json)
+    options = parse_options(option)
+    found = []
+    table = Table("model", "task", "metric", "value", "95 % interval", "queries")
+    for name in task:
+        made = get_task(name, **options)
+        for model in models:
+            report = made.report(load_sentence_transformer(model), store=store, show_progress=console.show_progress)
+            path = report.save(results)
+            metrics = {metric: interval.to_dict() for metric, interval in report.metrics.items()}
+            found.append(
+                {"model": report.model_name, "revision": report.revision, "task": name, "file": str(path)}
+                | {"metrics": metrics, "protocol": report.protocol}
+            )
+            for metric in (m for m in report.metrics if "/" not in m and "overlap" not in m):
+                value = report[metric]
+                table.add_row(
+                    report.model_name,
+                    name,
+                    metric,
+                    f"{value.value:.4f}",
+                    f"{value.low:.4f} .. {value.high:.4f}",
+                    str(value.n),
+                )
+    console.result(found, table)
+    if not as_json:
+        console.remark(f"results: {results}")
+
+
+def compare(
+    a: Annotated[str, typer.Argument(help="The baseline: its name in the results folder, or a result JSON.")],
+    b: Annotated[str, typer.Argument(help="What is compared with it.")],
+    task: Annotated[str | None, typer.Option("--task", "-t", help="The task, where names are given.")] = None,
+    metric: Annotated[str | None, typer.Option("--metric", "-m", help="A metric [default: the main one].")] = None,
+    results: ResultsOption = Path("results"),
+    top: Annotated[int, typer.Option(min=0, help="How many of the queries that moved most to show.")] = 5,
+    as_json: JsonOption = False,
+) -> None:
+    """Compare two models query by query: difference, 95 % interval, p-value, queries won and lost."""
+    from mr_st.evaluation import compare as compare_reports
+
+    first, second = _report(a, task, results), _report(b, task, results)
+    found = compare_reports(first, second, metric)
+    moved = found.most_moved(top)
+    lines = [f"{found.model_b} against {found.model_a}", str(found), *found.notes]
+    lines += [f"  {difference:+.4f}  {query}" for query, difference in moved]
+    Out(as_json=as_json).result({**found.to_dict(), "most_moved": moved}, "\n".join(lines))
+
+
+def _report(name: str, task: str | None, results: Path):  # type: ignore[no-untyped-def]
+    from mr_st.errors import UsageError
+    from mr_st.evaluation import GradedReport, folder_name
+
+    if name.endswith(".json"):
+        return GradedReport.load(name)
+    if task is None:
+        raise UsageError(f"{name}: --task is needed to find its result below {results}")
+    found = sorted((results / folder_name(name)).glob(f"*/{task}.json"))
+    if not found:
+        raise UsageError(f"{results}: no result of {name} on {task}; run: mr-st evaluate {name} --task {task}")
+    if len(found) > 1:
+        raise UsageError(f"{results}: {len(found)} revisions of {name}; name one file: {', '.join(map(str, found))}")
+    return GradedReport.load(found[0])

@@ -1,0 +1,149 @@
+"""What a finished job leaves: comparisons, the published model with its card, results and plots, the leaderboard."""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mr_st import __version__
+from mr_st.files import write_json, write_text
+from mr_st.recipes.result import ARM_TITLES, PAIRS, RunResult
+from mr_st.recipes.schema import Recipe
+from mr_st.recipes.steps import Step, Steps
+from mr_st.recipes.table import results_markdown
+
+if TYPE_CHECKING:
+    from mr_st.data import GradedDataset
+    from mr_st.evaluation import Comparison, GradedReport
+
+__all__ = ["compare_arms", "finish"]
+
+
+def finish(
+    recipe: Recipe,
+    steps: Steps,
+    done: dict[str, Step],
+    evaluated: Mapping[str, Step],
+    dataset: GradedDataset,
+    final: Step,
+) -> RunResult:
+    """Compare the arms, then publish the final model to a folder and build the leaderboard.
+
+    Args:
+        recipe: The recipe.
+        steps: The job's step runner.
+        done: The finished steps by name; those made here are added.
+        evaluated: The evaluation step of each arm.
+        dataset: The dataset, for the card.
+        final: The training step whose model is published.
+    """
+    from mr_st.evaluation import GradedReport
+
+    reports = {arm: GradedReport.load(step.folder / "results" / step.facts["file"]) for arm, step in evaluated.items()}
+    result = RunResult(recipe, reports, compare_arms(reports, recipe.seed), done)
+    after = tuple(evaluated.values())
+
+    def report(folder: Path) -> dict[str, Any]:
+        for one in reports.values():
+            one.save(folder / "results")
+        write_text(folder / "table.md", results_markdown(result))
+        write_json(folder / "report.json", result.to_dict())
+        return {"plots": _plots(result, dataset, folder)}
+
+    done["report"] = gathered = steps.once("report", "Comparing the models", {"seed": recipe.seed}, report, after)
+
+    def published(folder: Path) -> dict[str, Any]:
+        return {"folder": _publish(result, dataset, final, gathered, folder)}
+
+    settings = {"recipe": recipe.model_dump(mode="json"), "version": __version__}
+    done["published"] = step = steps.once("published", "Publishing to a folder", settings, published, (gathered,))
+
+    def board(folder: Path) -> dict[str, Any]:
+        from mr_st.leaderboard import build_leaderboard
+
+        page = build_leaderboard([gathered.folder / "results"], folder / "site")
+        return {"page": os.path.relpath(page, folder)}
+
+    pages = steps.once("leaderboard", "Building the leaderboard", {"version": __version__}, board, (step,))
+    done["leaderboard"] = pages
+    model = step.folder / step.facts["folder"]
+    result.paths.update(
+        model=model,
+        card=model / "README.md",
+        results=gathered.folder / "results",
+        leaderboard=(pages.folder / pages.facts["page"]).resolve(),
+    )
+    return result
+
+
+def compare_arms(reports: Mapping[str, GradedReport], seed: int) -> dict[tuple[str, str], dict[str, Comparison]]:
+    """Each pair of :data:`PAIRS` on every metric that both have, treatment minus control."""
+    from mr_st.evaluation import compare
+
+    found: dict[tuple[str, str], dict[str, Comparison]] = {}
+    for treatment, control in PAIRS:
+        if treatment in reports and control in reports:
+            a, b = reports[control], reports[treatment]
+            shared = [name for name in b.metrics if name in a.metrics and a[name].n > 0 and b[name].n > 0]
+            found[treatment, control] = {name: compare(a, b, name, seed=seed) for name in shared}
+    return found
+
+
+def _publish(result: RunResult, dataset: GradedDataset, final: Step, gathered: Step, folder: Path) -> str:
+    """Publish the model with its card, results, recipe and plots to a folder below ``folder``; returns its name."""
+    from mr_st.hub import build_card, publish
+
+    recipe, done = result.recipe, result.steps
+    staged, name = folder / "staged", recipe.publish.repo_id.split("/")[1]
+    shutil.rmtree(staged, ignore_errors=True)
+    shutil.copytree(final.folder / "model", staged)
+    shutil.copytree(gathered.folder / "plots", staged / "plots")
+    write_text(staged / "recipe.yaml", recipe.to_yaml())
+    card = build_card(
+        staged,
+        model_id=recipe.publish.repo_id,
+        reports=result.reports,
+        primary="stage2",
+        comparisons=result.comparisons,
+        stages={arm: done[arm].facts for arm in result.reports if arm != "base"},
+        data={**done["data"].facts, "source": dataset.source},
+        mining=done["mining"].facts,
+        annotator=done["annotator"].facts,
+        recipe=recipe.to_yaml(),
+        base_model=result.reports["base"].model_name,
+        license="apache-2.0",
+        language="en",
+        hardware=_hardware(),
+        plots=gathered.facts["plots"],
+        description=recipe.description or None,
+    )
+    publish(staged, folder / name, card=card, results_dir=gathered.folder / "results")
+    shutil.rmtree(staged)
+    return name
+
+
+def _plots(result: RunResult, dataset: GradedDataset, folder: Path) -> dict[str, str]:
+    """Similarities by grade and margins of every arm, as the paper's figures 2 and 3: caption to path."""
+    from mr_st.measures.plots import plot_margins, plot_similarity_by_grade, save_figure
+
+    titles = {arm: ARM_TITLES[arm] for arm in result.reports}
+    histograms = {titles[arm]: r.similarities for arm, r in result.reports.items() if r.similarities is not None}
+    margins = {titles[arm]: report.margin_values() for arm, report in result.reports.items()}
+    save_figure(plot_similarity_by_grade(histograms, dataset.scale.names), folder / "plots" / "similarity.png")
+    save_figure(plot_margins(margins), folder / "plots" / "margins.png")
+    return {
+        "Similarity of judged pairs by grade": "plots/similarity.png",
+        "Margins between grades, query by query": "plots/margins.png",
+    }
+
+
+def _hardware() -> str:
+    import torch
+
+    if torch.cuda.is_available():
+        return f"{torch.cuda.device_count()} x {torch.cuda.get_device_name(0)}"
+    return f"{os.cpu_count()} CPU cores ({platform.machine()}), no GPU"
