@@ -88,6 +88,8 @@
     return out;
   };
 
+  const rankText = (range, value) => range ? (value[1] === null ? "~" : "") + (range[0] === range[1] ? String(range[0]) : `${range[0]}\u2013${range[1]}`) : null;
+
   const ticks = (low, high) => {
     const span = high - low || 1;
     const raw = span / 4, power = 10 ** Math.floor(Math.log10(raw));
@@ -211,7 +213,7 @@
     const rows = sorted(shown(), value).flatMap((m) => {
       const mine = score(t, m, k), range2 = place.get(m);
       const row = el("tr", { class: "model", role: "row" },
-        el("td", { class: "rank" + (range2?.[0] === 1 ? " top" : ""), role: "cell" }, range2 ? (range2[0] === range2[1] ? String(range2[0]) : `${range2[0]}\u2013${range2[1]}`) : dash()),
+        el("td", { class: "rank" + (range2?.[0] === 1 ? " top" : ""), role: "cell" }, rankText(range2, mine) ?? dash()),
         nameCell(m, D.models[m].sub),
         el("td", { class: "score num", role: "cell" }, scoreText(mine)),
         el("td", { class: "plot-cell", role: "cell" }, mine ? plot(mine, range, refScore?.[0] ?? null, D.models[m].label) : dash()),
@@ -238,7 +240,7 @@
         const mine = score(t, m, k);
         return el("td", { class: "num" }, el("div", { class: "cell" },
           mine && columns.length <= 4 ? plot(mine, domains.get(t), null, D.tasks[t].label) : el("span", { class: "plot" }),
-          el("div", {}, scoreText(mine), place ? el("span", { class: "ci" }, place[0] === place[1] ? `rank ${place[0]}` : `rank ${place[0]}\u2013${place[1]}`) : null)));
+          el("div", {}, scoreText(mine), place ? el("span", { class: "ci" }, "rank " + rankText(place, mine)) : null)));
       }));
       const known = columns.concat(D.tasks.map((_, t) => t)).find((t) => table[t].has(m));
       return open.has(m) && known !== undefined ? [row, el("tr", { class: "details" }, el("td", { colspan: 1 + columns.length }, facts(m)))] : [row];

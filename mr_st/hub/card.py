@@ -45,6 +45,9 @@ _TAGS = [
 ]
 
 
+_LEAD = "A two-tower embedding model for e-commerce search, trained on graded relevance with Mine and Refine."
+
+
 def build_card(
     model_dir: str | Path,
     *,
@@ -116,8 +119,8 @@ def build_card(
     environment.filters.update(code=code, literal=literal)
     body = environment.get_template("card_template.md").render(
         name=model_id.rsplit("/", 1)[-1],
-        lead=description
-        or "A two-tower embedding model for e-commerce search, trained on graded relevance with Mine and Refine.",
+        lead=description or (_LEAD if stages else "An embedding model in the form of sentence-transformers."),
+        is_trained_here=bool(stages),
         facts=_model_rows(facts, base_model, license),
         grades=_grade_names(data, arms.get(primary or "", [])),
         model_id=model_id,
@@ -231,12 +234,18 @@ def _model_rows(facts: Any, base_model: str | None, license: str | None) -> list
     rows = {
         "Base model": base_model,
         "Embedding": f"{facts.dim} dimensions, compared by cosine" if facts.dim else None,
-        "Parameters": f"{facts.n_parameters / 1e6:.1f} million" if facts.n_parameters else None,
+        "Parameters": _size(facts.n_parameters),
         "Longest input": f"{facts.max_seq_length} tokens" if facts.max_seq_length else None,
         "Modules": ", ".join(facts.modules) or None,
         "Licence": license,
     }
     return [{"name": name, "text": text} for name, text in rows.items() if text]
+
+
+def _size(n_parameters: int | None) -> str | None:
+    if not n_parameters:
+        return None
+    return f"{n_parameters / 1e6:.1f} million" if n_parameters >= 1e6 else f"{n_parameters:,}"
 
 
 def _grade_names(data: Mapping[str, Any] | None, reports: Sequence[GradedReport]) -> str:

@@ -144,7 +144,18 @@ def data_facts(data: Mapping[str, Any] | None) -> list[dict[str, Any]]:
     """What the training data is, under which licence, and how much of it there is."""
     if not data:
         return []
-    return _facts({k: v for k, v in data.items() if k not in ("scale", "text_lengths")})
+    shares = {split: _split_text(_mapping(facts)) for split, facts in _mapping(data.get("splits")).items()}
+    kept = {k: data.get(k) for k in ("name", "license", "fingerprint", "source", "counts", "judgment_sources")}
+    known = {*kept, "splits", "scale", "query_characters", "title_characters", "category_levels", "query_kinds"}
+    more = {k: v for k, v in data.items() if k not in known}
+    return _facts({**kept, **{f"{split} split": text for split, text in shares.items()}, **more})
+
+
+def _split_text(facts: Mapping[str, Any]) -> str:
+    """A split as ``GradedDataset.describe`` counts it, in a few words."""
+    shares = ", ".join(f"{name} {share:.0%}" for name, share in _mapping(facts.get("label_shares")).items())
+    counts = f"{_plain(facts.get('judgments', '?'))} judgments of {_plain(facts.get('queries', '?'))} queries"
+    return f"{counts} ({shares})" if shares else counts
 
 
 def mining_facts(report: Mapping[str, Any] | None) -> list[dict[str, Any]]:
@@ -162,8 +173,15 @@ def _facts(record: Mapping[str, Any]) -> list[dict[str, Any]]:
     for key, value in record.items():
         if value is None or value in ("", {}, []):
             continue
-        rows.append({"name": str(key).replace("_", " ").capitalize(), "text": _plain(value)})
+        name = _words(key)
+        rows.append({"name": name[:1].upper() + name[1:], "text": _plain(value)})
     return rows
+
+
+def _words(key: Any) -> str:
+    """A recorded key as words; ``n_queries`` is a number of queries."""
+    key = str(key)
+    return (f"number of {key[2:]}" if key.startswith("n_") else key).replace("_", " ")
 
 
 def _plain(value: Any) -> str:
@@ -176,7 +194,7 @@ def _plain(value: Any) -> str:
         return f"{value:.4g}"
     if isinstance(value, Mapping):
         items = list(value.items())
-        text = ", ".join(f"{k}: {_nested(v)}" for k, v in items[:_SHOWN_VALUES])
+        text = ", ".join(f"{_words(k)}: {_nested(v)}" for k, v in items[:_SHOWN_VALUES])
         return text + (", …" if len(items) > _SHOWN_VALUES else "")
     if isinstance(value, (list, tuple)):
         text = ", ".join(_nested(v) for v in value[:_SHOWN_VALUES])

@@ -14,7 +14,7 @@ class Markdown(str):
     """Text that is Markdown on purpose; everything else is escaped on output."""
 
 
-_SPECIAL = re.compile(r"([\\`*_\[\]<>|#&~$!{}^@])")
+_SPECIAL = re.compile(r"([\\`*_\[\]<>|#&~$!{}^]|(?<!\w)@)")
 _AUTOLINK = re.compile(r"(?i)\b(https?|ftp|mailto|javascript|data)(:)|(www)(\.)")
 _LONGEST = 300
 

@@ -94,6 +94,9 @@ class _Handler(BaseHTTPRequestHandler):
         else:
             body = self.rfile.read(int(length)) if length else b""
         line = f"{self.command} {path}"
+        if path == "/api/repos/create":
+            wish = json.loads(body)
+            line += f" {wish.get('organization')}/{wish['name']}"
         self.server.log.append(line)
         token = (self.headers.get("Authorization") or "").removeprefix("Bearer ") or None
         self.server.seen_tokens.append(token)
@@ -103,7 +106,9 @@ class _Handler(BaseHTTPRequestHandler):
                     self.close_connection = True
                     self.connection.close()
                     return
-                return self._json(status, {"error": message}, {"X-Error-Message": message} if message else {})
+                return self._json(
+                    status, {"error": message}, {"X-Error-Message": " ".join(message.split())} if message else {}
+                )
         writes = self.command == "POST" and not path.endswith("validate-yaml")
         if writes and self.server.token is not None and token != self.server.token:
             return self._json(401, {"error": "Invalid username or password."})

@@ -1,0 +1,169 @@
+"""The real Hub client against the loopback Hub, each in a process of its own because HF_ENDPOINT is read at import."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+TOKEN = "hf_secretSECRET123"
+
+_PUBLISH = """
+import json, sys
+from mr_st.errors import MrStError
+from mr_st.hub import publish
+for destination, options in json.loads(sys.argv[2]):
+    try:
+        print("WHERE", publish(sys.argv[1], destination, **options), flush=True)
+    except MrStError as error:
+        print("ERROR", error.exit_code, error, flush=True)
+"""
+
+_LOAD = """
+import sys
+class NoMrSt:
+    def find_spec(self, name, path=None, target=None):
+        if name == "mr_st" or name.startswith("mr_st."):
+            raise ImportError("mr_st is blocked here")
+sys.meta_path.insert(0, NoMrSt())
+import numpy as np
+from sentence_transformers import SentenceTransformer
+model = SentenceTransformer(sys.argv[1])
+queries, items = model.encode_query(["red shoes", "usb cable"]), model.encode_document(["mug. Category: home"])
+np.save(sys.argv[2], np.concatenate([queries, items]))
+assert not [m for m in sys.modules if m.startswith("mr_st")]
+"""
+
+
+def run(
+    hub, tmp_path: Path, code: str, *arguments: str, token: str | None = TOKEN
+) -> subprocess.CompletedProcess[str]:
+    environment = {k: v for k, v in os.environ.items() if not k.startswith(("HF_", "HUGGING_FACE"))}
+    environment |= {
+        "HF_ENDPOINT": hub.endpoint,
+        "HF_HOME": str(tmp_path / "hf-home"),
+        "HF_HUB_DISABLE_XET": "1",
+        "HF_HUB_DISABLE_TELEMETRY": "1",
+        "HF_HUB_DISABLE_PROGRESS_BARS": "1",
+        "NO_PROXY": "127.0.0.1",
+        "OMP_NUM_THREADS": "1",
+    }
+    if token is not None:
+        environment["HF_TOKEN"] = token
+    return subprocess.run(
+        [sys.executable, "-c", code, *arguments], env=environment, capture_output=True, text=True, timeout=120
+    )
+
+
+def publish(hub, tmp_path, model_dir, *calls, token: str | None = TOKEN) -> list[str]:
+    """Publish in one fresh process: each call a (repo id, options); what each of them said, one line a call."""
+    done = run(hub, tmp_path, _PUBLISH, str(model_dir), json.dumps(calls), token=token)
+    assert TOKEN not in done.stdout + done.stderr
+    assert done.returncode == 0, done.stderr
+    assert "data file" not in done.stderr  # the client's warning of Parquet files in a model repository
+    lines = done.stdout.splitlines()
+    assert len(lines) == len(calls), done.stdout
+    return lines
+
+
+def test_published_in_one_commit_and_loaded_by_id_without_mr_st(hub, tmp_path, model_dir, samples):
+    from sentence_transformers import SentenceTransformer
+
+    samples.make_report("stage2").save(model_dir / "results")
+    (model_dir / "recipe.yaml").write_text("name: tiny\n")
+    (line,) = publish(hub, tmp_path, model_dir, ("org/tiny", {}))
+    repository = hub.repositories["org/tiny"]
+    assert repository.messages == ["initial commit", "Publish org/tiny"]
+    assert line == f"WHERE {hub.endpoint}/org/tiny/commit/{repository.branches['main']}"
+    files = repository.commits[repository.branches["main"]]
+    assert {"README.md", "recipe.yaml", "model.safetensors", "modules.json"} <= set(files)
+    assert any(f.startswith("results/") and f.endswith("per_query.parquet") for f in files)
+    assert b'SentenceTransformer("org/tiny")' in files["README.md"]
+
+    loaded = run(hub, tmp_path, _LOAD, "org/tiny", str(tmp_path / "vectors.npy"))
+    assert loaded.returncode == 0, loaded.stderr
+    model = SentenceTransformer(str(model_dir))
+    expected = np.concatenate(
+        [model.encode_query(["red shoes", "usb cable"]), model.encode_document(["mug. Category: home"])]
+    )
+    np.testing.assert_allclose(np.load(tmp_path / "vectors.npy"), expected, atol=1e-6)
+
+
+def test_dry_run_again_private_branch_and_pull_request(hub, tmp_path, model_dir):
+    repo = "org/tiny"
+    lines = publish(hub, tmp_path, model_dir, (repo, {"dry_run": True}))
+    assert lines == [f"WHERE {hub.endpoint}/org/tiny"]
+    assert hub.log == []
+    lines = publish(
+        hub,
+        tmp_path,
+        model_dir,
+        (repo, {"revision": "try-1", "private": True}),
+        (repo, {"revision": "try-1"}),
+        (repo, {"create_pr": True}),
+        (repo, {"create_pr": True, "revision": "try-1"}),
+    )
+    assert lines[1].startswith("WHERE ")
+    assert lines[2] == f"WHERE {hub.endpoint}/org/tiny/discussions/1"
+    assert lines[3].startswith("ERROR 2 ")
+    assert list(hub.repositories) == ["org/tiny"]
+    repository = hub.repositories["org/tiny"]
+    assert repository.private
+    assert list(repository.commits[repository.branches["main"]]) == [".gitattributes"]
+    assert "model.safetensors" in repository.commits[repository.branches["try-1"]]
+    assert "model.safetensors" in repository.commits[repository.branches["refs/pr/2"]]
+
+
+FAULTS = {
+    "org/f401": ("repos/create org/f401", 401, "hf auth login"),
+    "org/f403": ("repos/create org/f403", 403, "may not write"),
+    "org/f500": ("org/f500/commit/", 500, "try again later"),
+    "org/f412": ("org/f412/commit/", 412, "moved on"),
+    "org/f404": ("org/f404/commit/", 404, "no such repository"),
+    "org/f429": ("org/f429/commit/", 429, "wait"),
+    "org/cut": ("repos/create org/cut", "cut", "no connection"),
+}
+
+
+def test_faults_of_the_hub_are_one_line_without_the_token(hub, tmp_path, model_dir):
+    for pattern, status, _ in FAULTS.values():
+        hub.fail(pattern, status, f"you sent {TOKEN}\nBearer {TOKEN}")
+    lines = publish(hub, tmp_path, model_dir, *((name, {}) for name in FAULTS))
+    for name, line in zip(FAULTS, lines, strict=True):
+        _, status, words = FAULTS[name]
+        assert line.startswith(f"ERROR 1 {name} on {hub.endpoint}, ")
+        assert words in line
+        assert status == "cut" or str(status) in line
+    for repository in hub.repositories.values():
+        assert list(repository.commits[repository.branches["main"]]) == [".gitattributes"]
+
+
+def test_a_card_that_the_hub_refuses_is_said_so(hub, tmp_path, model_dir):
+    hub.fail("validate-yaml", 400, "bad")
+    (line,) = publish(hub, tmp_path, model_dir, ("org/tiny", {}))
+    assert line.startswith("ERROR 1 ")
+    assert "README.md" in line
+
+
+@pytest.mark.parametrize("token", ["hf_wrongWRONG123", None])
+def test_a_wrong_or_missing_token_is_said_so_and_an_explicit_one_goes_first(hub, tmp_path, model_dir, token):
+    lines = publish(hub, tmp_path, model_dir, ("org/tiny", {}), ("org/tiny", {"token": TOKEN}), token=token)
+    assert lines[0].startswith("ERROR 1 ")
+    assert "401" in lines[0]
+    assert "hf auth login" in lines[0]
+    assert "hf_wrong" not in lines[0]
+    assert lines[1].startswith("WHERE ")
+
+
+def test_a_hub_that_is_not_there_is_said_so(tmp_path, model_dir):
+    class Gone:
+        endpoint = "http://127.0.0.1:9"
+
+    (line,) = publish(Gone, tmp_path, model_dir, ("org/tiny", {}))
+    assert line.startswith("ERROR 1 ")
+    assert "no connection" in line
