@@ -39,7 +39,7 @@ class Catalogue:
     Example:
         >>> catalogue = Catalogue(DEPARTMENTS)
         >>> catalogue.siblings(("travel mug",))
-        ('thermos',)
+        ('thermos', 'coffee mug')
     """
 
     departments: Sequence[Department] = DEPARTMENTS
@@ -73,10 +73,23 @@ class Catalogue:
                 found.append(Use(one.name, one.phrases, types, one.seller))
         return tuple(found)
 
+    @cached_property
+    def _instead(self) -> dict[str, tuple[str, ...]]:
+        """Single substitutes outside the groups, both ways."""
+        pairs = [(one.key, key) for one in self.types.values() for key in one.instead if key in self.types]
+        both: dict[str, list[str]] = {}
+        for one, other in pairs:
+            both.setdefault(one, []).append(other)
+            both.setdefault(other, []).append(one)
+        return {key: tuple(found) for key, found in both.items()}
+
     def siblings(self, keys: Sequence[str]) -> tuple[str, ...]:
         """Types that can stand in for one of ``keys`` without being one of them."""
-        groups = dict.fromkeys(self.types[key].group for key in keys if self.types[key].group)
-        return tuple(key for group in groups for key in self.groups[group] if key not in keys)
+        found: dict[str, None] = {}
+        for key in keys:
+            found.update(dict.fromkeys(self.groups.get(self.types[key].group, ())))
+            found.update(dict.fromkeys(self._instead.get(key, ())))
+        return tuple(key for key in found if key not in keys)
 
     def partners(self, keys: Sequence[str]) -> tuple[str, ...]:
         """Types that are bought to go with one of ``keys``."""

@@ -84,7 +84,6 @@ BABY = department(
             "Feeding",
             "high chair|baby feeding chair",
             asked="seat at dinner table for toddler",
-            group="baby seat",
             color="gray|white|green",
             material="wood|plastic",
             feature="foldable|convertible|adjustable",
@@ -93,7 +92,6 @@ BABY = department(
             "Gear",
             "baby bouncer|infant rocker",
             asked="put baby down safely while i cook",
-            group="baby seat",
             color="gray|pink|green",
             feature="vibrating|with toy bar|portable",
         ),
@@ -125,6 +123,7 @@ BABY = department(
         kind(
             "Gear",
             "diaper bag|baby changing backpack",
+            instead="backpack",
             asked="bag for mom stuff",
             partners="stroller",
             color="black|gray|pink",
@@ -168,7 +167,6 @@ BABY = department(
     {
         "diaper": "diapers|nappies of any kind",
         "baby drinking": "baby bottles and cups|help baby drink",
-        "baby seat": "baby seats|place for baby to sit",
         "baby transport": "take baby out and about|carry or push baby",
     },
     [
@@ -184,5 +182,6 @@ BABY = department(
             "swaddle blanket|diaper bag|baby carrier",
             "baby shower gift",
         ),
+        use("baby seat", "baby seats|place for baby to sit", "high chair|baby bouncer"),
     ],
 )

@@ -64,7 +64,8 @@ BAGS = department(
             partners="packing cubes|luggage lock",
             color="black|navy|rose gold|silver",
             size="20 inch|22 inch",
-            feature="hard shell|soft side|with usb port",
+            shell="hard shell|soft side",
+            feature="with usb port|spinner wheels",
         ),
         kind(
             "Luggage",
@@ -74,7 +75,8 @@ BAGS = department(
             partners="packing cubes|luggage lock",
             color="black|navy|teal|purple",
             size="26 inch|28 inch|30 inch",
-            feature="hard shell|soft side|expandable",
+            shell="hard shell|soft side",
+            feature="expandable|spinner wheels",
         ),
         kind(
             "Luggage",
@@ -177,7 +179,6 @@ BAGS = department(
             "Jewelry",
             "pendant necklace|chain necklace",
             asked="charm on a chain",
-            group="fine jewelry",
             material="gold|sterling silver|rose gold",
             stone="pearl|opal|birthstone|cubic zirconia",
             length="16 inch|18 inch|20 inch",
@@ -186,7 +187,6 @@ BAGS = department(
             "Jewelry",
             "charm bracelet|bangle",
             asked="wrist jewelry",
-            group="fine jewelry",
             material="gold|sterling silver|beaded|leather",
             audience="men|women",
         ),
@@ -197,7 +197,6 @@ BAGS = department(
         "luggage": "luggage|travel bags",
         "wallet": "wallets|hold my cash and cards",
         "earring": "earrings|jewelry for ears",
-        "fine jewelry": "jewelry gift|sparkly present for her",
     },
     [
         use(
@@ -214,5 +213,6 @@ BAGS = department(
             "pendant necklace|charm bracelet|stud earrings",
             "anniversary gift",
         ),
+        use("fine jewelry", "jewelry gift|sparkly present for her", "pendant necklace|charm bracelet"),
     ],
 )

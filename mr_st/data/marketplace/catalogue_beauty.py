@@ -58,6 +58,7 @@ BEAUTY = department(
         kind(
             "Skin Care > Body",
             "body lotion|body cream",
+            instead="face moisturizer",
             asked="dry skin lotion for legs",
             partners="body wash",
             scent="lavender|vanilla|coconut|unscented",
@@ -131,7 +132,6 @@ BEAUTY = department(
             "Hair > Tools",
             "flat iron|hair straightener",
             asked="make hair sleek",
-            group="hair styling",
             partners="heat protectant spray",
             material="ceramic|titanium|tourmaline",
             size="1 inch|1.5 inch",
@@ -141,7 +141,6 @@ BEAUTY = department(
             "Hair > Tools",
             "curling iron|curling wand",
             asked="make waves in hair",
-            group="hair styling",
             partners="heat protectant spray",
             material="ceramic|titanium",
             size="0.75 inch|1 inch|1.25 inch",
@@ -282,7 +281,6 @@ BEAUTY = department(
         "cleansing": "facial cleansing|remove dirt and makeup",
         "soap": "soap|wash in the shower",
         "hair softening": "fix frizzy hair|soft hair products",
-        "hair styling": "hot hair tools|hair styling irons",
         "hair removal": "shavers and razors|get rid of stubble",
         "teeth brushing": "toothbrushes|brush my teeth",
         "lip makeup": "lip makeup|stuff to put on lips",
@@ -307,5 +305,6 @@ BEAUTY = department(
             "electric toothbrush|toothpaste",
             "for white smile",
         ),
+        use("hair styling", "hot hair tools|hair styling irons", "flat iron|curling iron"),
     ],
 )

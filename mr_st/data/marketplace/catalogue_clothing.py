@@ -52,7 +52,7 @@ CLOTHING = department(
             color=COLORS,
             size=SIZES,
             material="wool|cotton|cashmere|acrylic",
-            feature="turtleneck|v neck|cable knit",
+            neck="turtleneck|v neck|crew neck",
         ),
         kind(
             "Tops > Knitwear",
@@ -170,7 +170,8 @@ CLOTHING = department(
             color=COLORS,
             size=SIZES,
             pattern="floral|solid|striped",
-            feature="sleeveless|long sleeve|with pockets",
+            sleeve="sleeveless|long sleeve",
+            feature="with pockets|wrap style",
         ),
         kind(
             "Dresses",
@@ -196,7 +197,7 @@ CLOTHING = department(
         kind(
             "Sleep & Under",
             "socks|crew socks",
-            asked="foot warmers",
+            asked="pairs for my sneakers",
             audience=WHO,
             color="black|white|gray|assorted colors",
             material="cotton|wool|bamboo",
@@ -217,6 +218,7 @@ CLOTHING = department(
         kind(
             "Swim",
             "swim trunks|board shorts",
+            instead="shorts",
             asked="bathing shorts",
             group="swimwear",
             partners="swim goggles",
@@ -302,7 +304,6 @@ CLOTHING = department(
             "Accessories",
             "beanie|knit hat",
             asked="winter cap",
-            group="winter accessory",
             audience=WHO,
             color=COLORS,
             material="wool|acrylic|cotton",
@@ -312,7 +313,6 @@ CLOTHING = department(
             "Accessories",
             "scarf|neck wrap",
             asked="keep neck warm",
-            group="winter accessory",
             audience="men|women",
             color=COLORS,
             material="wool|cashmere|silk|acrylic",
@@ -322,7 +322,6 @@ CLOTHING = department(
             "Accessories",
             "winter gloves|mittens",
             asked="warm hand covers",
-            group="winter accessory",
             audience=WHO,
             color="black|gray|brown|red",
             size=SIZES,
@@ -359,7 +358,6 @@ CLOTHING = department(
         "sneaker": "sneakers|sporty shoes",
         "boot": "boots|sturdy footwear",
         "easy shoes": "slip on easy shoes|shoes for around the pool and house",
-        "winter accessory": "cold weather accessories|winter knit accessories",
         "sun hat": "summer hats|hat for shade",
     },
     [
@@ -393,5 +391,6 @@ CLOTHING = department(
             "dress shirt|chinos|wool coat",
             "for office",
         ),
+        use("winter accessory", "cold weather accessories|winter knit accessories", "beanie|scarf|winter gloves"),
     ],
 )

@@ -228,7 +228,8 @@ ELECTRONICS = department(
             "trackball|trackball mouse",
             asked="thumb ball mouse",
             group="pointing",
-            feature="wireless|ergonomic|wired",
+            feature="ergonomic|programmable buttons",
+            connection="wireless|wired",
         ),
         kind(
             "Computers > Input",
@@ -309,11 +310,13 @@ ELECTRONICS = department(
             partners="game console",
             fits="console",
             color="black|white|red|blue",
-            feature="wireless|wired|with back buttons",
+            feature="with back buttons|with headphone jack",
+            connection="wireless|wired",
         ),
         kind(
             "Gaming > Accessories",
             "gaming headset|gamer headphones",
+            instead="over ear headphones",
             asked="headphones to talk to team",
             partners="game console",
             fits="console",
@@ -326,7 +329,7 @@ ELECTRONICS = department(
             asked="photo camera with lens",
             partners="camera battery|camera bag|memory card",
             model="camera",
-            feature="with lens kit|body only",
+            kit="with lens kit|body only",
         ),
         kind(
             "Cameras > Accessories",

@@ -107,6 +107,7 @@ FURNITURE = department(
         kind(
             "Bedroom",
             "nightstand|bedside table",
+            instead="side table",
             asked="table next to bed",
             partners="bed frame|table lamp",
             color="oak|walnut|white|black",

@@ -67,7 +67,6 @@ GARDEN = department(
             "Plants",
             "potting soil|potting mix",
             asked="dirt for pots",
-            group="feeding plants",
             partners="plant pot",
             size="4 quart|8 quart|25 quart",
             style="for indoor plants|for succulents|for vegetables",
@@ -77,7 +76,6 @@ GARDEN = department(
             "Plants",
             "plant fertilizer|plant food",
             asked="help flowers grow",
-            group="feeding plants",
             style="liquid|granular|spikes",
             feature="organic|slow release",
             weight="1 lb|4 lb",
@@ -137,7 +135,6 @@ GARDEN = department(
             "Patio",
             "patio dining set|outdoor table and chairs",
             asked="eat outside furniture",
-            group="outdoor seating",
             partners="patio umbrella",
             pack="3 piece|5 piece|7 piece",
             material="metal|wood|wicker",
@@ -147,7 +144,6 @@ GARDEN = department(
             "Patio",
             "hammock|hammock with stand",
             asked="swing bed between trees",
-            group="outdoor seating",
             capacity="1 person|2 person",
             color="blue|striped|green",
             feature="portable|quilted|with stand",
@@ -191,9 +187,7 @@ GARDEN = department(
     ],
     {
         "watering": "water the garden|watering equipment",
-        "feeding plants": "soil and plant nutrition|feed my plants",
         "cutting plants": "plant trimming tools|cut back the garden",
-        "outdoor seating": "outdoor seating|relax in the yard",
         "grill": "grills|cook meat outside",
     },
     [
@@ -212,5 +206,7 @@ GARDEN = department(
         use(
             "shade outside", "too sunny in backyard|sun cover for deck", "patio umbrella|canopy tent", "outdoor shade"
         ),
+        use("feeding plants", "soil and plant nutrition|feed my plants", "potting soil|plant fertilizer"),
+        use("outdoor seating", "outdoor seating|relax in the yard", "patio dining set|hammock"),
     ],
 )

@@ -199,7 +199,6 @@ HEALTH = department(
             "Air",
             "humidifier|cool mist humidifier",
             asked="dry air in bedroom",
-            group="air quality",
             capacity="1 liter|2 liter|4 liter|6 liter",
             color="white|black|blue",
             feature="quiet|with night light|ultrasonic",
@@ -208,7 +207,6 @@ HEALTH = department(
             "Air",
             "air purifier|hepa air cleaner",
             asked="remove dust and smoke indoors",
-            group="air quality",
             size="small room|medium room|large room",
             color="white|black",
             feature="quiet|for pets|smart",
@@ -221,7 +219,6 @@ HEALTH = department(
         "surface cleaning": "household cleaners|sanitize counters",
         "vacuum": "vacuums|clean the carpet",
         "floor cleaning": "floor cleaning tools|get floors clean by hand",
-        "air quality": "better air at home|breathe easier indoors",
     },
     [
         use(
@@ -254,5 +251,6 @@ HEALTH = department(
             "all purpose cleaner|disinfecting wipes|microfiber cloths",
             "for kitchen",
         ),
+        use("air quality", "better air at home|breathe easier indoors", "humidifier|air purifier"),
     ],
 )

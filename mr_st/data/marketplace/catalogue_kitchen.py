@@ -33,6 +33,7 @@ KITCHEN = department(
         kind(
             "Drinkware > Cups",
             "coffee mug|ceramic mug|tea cup",
+            instead="travel mug",
             asked="cup for my desk|breakfast cups",
             partners="mug warmer|tea bags",
             color=COLORS,
@@ -124,6 +125,7 @@ KITCHEN = department(
         kind(
             "Coffee & Tea Tools",
             "pour over dripper|coffee cone|manual coffee dripper",
+            instead="coffee maker",
             asked="hand drip coffee thing",
             group="coffee by hand",
             partners="paper coffee filters",

@@ -12,7 +12,6 @@ OFFICE = department(
             "Printing > Printers",
             "inkjet printer|all in one printer",
             asked="print scan copy machine",
-            group="printer",
             partners="ink cartridge|printer paper",
             model="printer",
             feature="wireless|with scanner|duplex",
@@ -41,7 +40,6 @@ OFFICE = department(
             "Printing > Printers",
             "label printer|label maker",
             asked="print address stickers",
-            group="printer",
             feature="bluetooth|handheld|thermal",
             color="black|white|mint",
         ),
@@ -180,7 +178,6 @@ OFFICE = department(
         ),
     ],
     {
-        "printer": "printers|machine to print at home",
         "pen": "pens to write with|writing pens",
         "desk seat": "desk chairs|seat for long hours at computer",
         "desk": "desks|work table for home office",

@@ -17,7 +17,8 @@ PETS = department(
             pet="dog|cat",
             flavor="chicken|salmon|beef|lamb",
             weight="5 lb|15 lb|30 lb",
-            feature="grain free|for seniors|for puppies and kittens|small breed",
+            feature="grain free|high protein",
+            life_stage="for seniors|for puppies and kittens|for adults",
         ),
         kind(
             "Food",
@@ -112,7 +113,6 @@ PETS = department(
             "Beds",
             "pet bed|cushion bed for pets",
             asked="cozy place for pet to nap",
-            group="pet rest",
             pet="dog|cat",
             size="small|medium|large|x large",
             color="gray|beige|brown|blue",
@@ -122,7 +122,6 @@ PETS = department(
             "Beds",
             "pet crate|wire kennel",
             asked="cage to train puppy",
-            group="pet rest",
             partners="pet bed",
             size="24 inch|30 inch|36 inch|42 inch",
             feature="foldable|double door|with divider",
@@ -186,7 +185,8 @@ PETS = department(
             asked="get rid of loose fur",
             partners="pet shampoo",
             pet="dog|cat",
-            feature="self cleaning|for long hair|for short hair",
+            feature="self cleaning",
+            coat="for long hair|for short hair",
         ),
         kind(
             "Grooming",
@@ -220,14 +220,13 @@ PETS = department(
         "pet food": "pet food|feed for pets",
         "pet feeding": "bowls and feeders|how to feed a pet",
         "dog wear": "collars and harnesses|what dog wears on walk",
-        "pet rest": "place for a pet to sleep|pet bedding and crates",
         "cat scratch": "cat furniture|things cats scratch on",
         "pet toy": "toys for pets|keep pet busy",
     },
     [
         use(
             "travel without the pet",
-            "going away weekend who feeds the cat|leave pet home alone",
+            "going away weekend who feeds them|leave pet home alone",
             "automatic feeder|pet water fountain",
             "for busy owners",
         ),
@@ -240,5 +239,6 @@ PETS = department(
         use(
             "shedding", "hair all over from shedding|pet loses a lot of fur", "pet brush|stick vacuum", "for shedding"
         ),
+        use("pet rest", "place for a pet to sleep|pet bedding and crates", "pet bed|pet crate"),
     ],
 )

@@ -28,7 +28,7 @@ KIND_SHARES: dict[str, float] = {
 """How often shoppers ask in which way."""
 
 _DEVICE = ("model", "fits")
-_CAN_BE_EXCLUDED = ("material", "scent", "flavor", "pattern", "color", "style", "theme")
+_CAN_BE_EXCLUDED = ("material", "scent", "flavor", "pattern", "color", "style", "theme", "neck")
 _PLAIN = ("color", "material", "audience", "pet")  # what a shopper adds to a use or a group
 _AFTER_NOUN = (
     "for",

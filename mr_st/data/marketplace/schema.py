@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 __all__ = ["HARD_ATTRIBUTES", "Department", "ProductType", "Use", "department", "kind", "use"]
 
@@ -19,6 +19,7 @@ class ProductType:
         asked: What only shoppers call it.
         path: Category path below the department, without the department.
         group: Name of the group of types that can stand in for each other, or "" for none.
+        instead: Keys of single types outside the group that can stand in for it, and it for them.
         partners: Keys of the types that are bought to go with it (complements).
         attributes: Attribute name to the values it can have; ``model`` and ``fits`` hold values of a device family.
         department: Name of the department, first level of the category path.
@@ -29,6 +30,7 @@ class ProductType:
     path: tuple[str, ...]
     asked: tuple[str, ...] = ()
     group: str = ""
+    instead: tuple[str, ...] = ()
     partners: tuple[str, ...] = ()
     attributes: dict[str, tuple[str, ...]] = field(default_factory=dict)
     department: str = ""
@@ -73,7 +75,14 @@ def _split(text: str) -> tuple[str, ...]:
 
 
 def kind(
-    path: str, names: str, *, asked: str = "", group: str = "", partners: str = "", **attributes: str
+    path: str,
+    names: str,
+    *,
+    asked: str = "",
+    group: str = "",
+    instead: str = "",
+    partners: str = "",
+    **attributes: str,
 ) -> ProductType:
     """Write one product type as a table row; lists are separated by ``|``, path levels by ``>``.
 
@@ -83,7 +92,7 @@ def kind(
     """
     levels = tuple(level.strip() for level in path.split(">"))
     values = {name: _split(text) for name, text in attributes.items()}
-    return ProductType(_split(names), levels, _split(asked), group, _split(partners), values)
+    return ProductType(_split(names), levels, _split(asked), group, _split(instead), _split(partners), values)
 
 
 def use(name: str, phrases: str, types: str, seller: str = "") -> Use:
@@ -99,5 +108,5 @@ def department(
     placed = []
     for number, one in enumerate(types):
         own = tuple(every[(number * 3 + step) % len(every)] for step in range(min(6, len(every))))
-        placed.append(ProductType(one.names, one.path, one.asked, one.group, one.partners, one.attributes, name, own))
+        placed.append(replace(one, department=name, brands=own))
     return Department(name, every, tuple(placed), {key: _split(text) for key, text in groups.items()}, tuple(uses))

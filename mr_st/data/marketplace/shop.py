@@ -100,7 +100,7 @@ def _shelf_sizes(n_types: int, n_items: int, rng: np.random.Generator) -> list[i
 def _draw_product(one: ProductType, rng: np.random.Generator) -> dict[str, tuple[str, ...]]:
     popularity = 1.0 / np.arange(1, len(one.brands) + 1) ** 0.7
     brand = one.brands[int(rng.choice(len(one.brands), p=popularity / popularity.sum()))]
-    product = {"brand": (brand,)}
+    product: dict[str, tuple[str, ...]] = {"brand": (brand,)}
     for attribute, values in one.attributes.items():
         if attribute in ("model", "fits"):
             devices = FAMILIES[values[0]]
@@ -108,7 +108,7 @@ def _draw_product(one: ProductType, rng: np.random.Generator) -> dict[str, tuple
             product[attribute] = (f"{maker} {model}",)
             if attribute == "model":
                 product["brand"] = (maker,)
-        elif attribute == "feature" and len(values) > 1 and rng.random() < 0.4:
+        elif attribute == "feature" and len(values) > 1 and rng.random() < 0.3:
             first, second = (int(at) for at in rng.choice(len(values), 2, replace=False))
             product[attribute] = (values[first], values[second])
         else:

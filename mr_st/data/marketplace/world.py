@@ -143,7 +143,8 @@ class _Writer:
 
     def new_intents(self, count: int, keys: Sequence[str]) -> list[Intent]:
         """Intents that nobody had before, all of whose types are in ``keys``."""
-        allowed, found = set(keys), []
+        allowed = set(keys)
+        found: list[Intent] = []
         for _ in range(200 * count):
             if len(found) == count:
                 return found
