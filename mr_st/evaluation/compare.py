@@ -81,6 +81,7 @@ def compare(
     *,
     seed: int = 0,
     n_resamples: int = 10_000,
+    n_bootstrap: int = 2000,
 ) -> Comparison:
     """Compare report B with report A, paired by query.
 
@@ -89,7 +90,8 @@ def compare(
         report_b: What is compared with it.
         metric: A metric of both; None for A's main metric.
         seed: Seed of bootstrap and permutation.
-        n_resamples: Resamples of each.
+        n_resamples: Random sign vectors of the permutation test.
+        n_bootstrap: Bootstrap samples of the interval.
 
     Raises:
         UsageError: the reports are of different data, splits, gains or corpora, a metric is missing, or no query is
@@ -116,7 +118,7 @@ def compare(
         raise UsageError(f"{metric} is defined for no query in both reports; choose another metric")
     a, b = a[both], b[both]
     differences = b - a
-    interval = paired_bootstrap(a, b, seed, n_resamples)
+    interval = paired_bootstrap(a, b, seed, n_bootstrap)
     return Comparison(
         metric=metric,
         model_a=report_a.model_name,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from math import sqrt
+from math import isnan, sqrt
 
 import numpy as np
 from scipy.stats import norm
@@ -41,6 +41,15 @@ class Interval:
     def to_dict(self) -> dict[str, float | int | None]:
         """The fields, ready for JSON (NaN as None)."""
         return {k: None if isinstance(v, float) and math.isnan(v) else v for k, v in vars(self).items()}
+
+    def to_dict(self) -> dict[str, float | int | None]:
+        """The interval ready for JSON, NaN as None.
+
+        Example:
+            >>> Interval(0.5, float("nan"), float("nan"), 1).to_dict()
+            {'value': 0.5, 'low': None, 'high': None, 'n': 1}
+        """
+        return {k: None if isnan(v) else v for k, v in vars(self).items()}
 
     def __str__(self) -> str:
         return f"{self.value:.4f} [{self.low:.4f}, {self.high:.4f}] (n={self.n})"
