@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mr_st.errors import UsageError
+from mr_st.losses.embedding import embed_column
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 __all__ = ["PAPER_CITATION", "GradedLoss", "Pairs", "Reduction"]
 
 Reduction = Literal["sum", "mean"]
+
+_ROWS_PER_CPU_FORWARD = 32
 
 PAPER_CITATION = """
 @misc{xi2026minerefine,
@@ -69,6 +72,9 @@ class GradedLoss(nn.Module, ABC):
 
     n_instances: Tensor
     n_skipped: Tensor
+    rows_per_forward: int | None = None
+    """Texts in one forward pass; they are sorted by length, so smaller chunks mean less padding. None: 32 on a CPU,
+    where padding costs most, all at once elsewhere. Set it on the instance; the loss is the same."""
 
     def __init__(self, model: SentenceTransformer | None, reduction: Reduction = "sum") -> None:
         super().__init__()
@@ -88,9 +94,12 @@ class GradedLoss(nn.Module, ABC):
         """
 
     def forward(self, sentence_features: Iterable[dict[str, Tensor]], labels: Tensor) -> Tensor:
-        """Embed queries and items (one forward each, so neither is padded to the other's width); return the loss."""
+        """Embed queries and items apart, so that neither is padded to the other's width; return the loss."""
         assert self.model is not None, "this loss was built without a model: call compute_loss_from_embeddings"
-        embeddings = [self.model(features)["sentence_embedding"] for features in sentence_features]
+        model, rows = self.model, self.rows_per_forward
+        if rows is None and not labels.is_cuda:
+            rows = _ROWS_PER_CPU_FORWARD
+        embeddings = [embed_column(model, features, rows) for features in sentence_features]
         return self.compute_loss_from_embeddings(embeddings, labels)
 
     def compute_loss_from_embeddings(self, embeddings: list[Tensor], labels: Tensor) -> Tensor:
@@ -153,9 +162,8 @@ class GradedLoss(nn.Module, ABC):
             low, high = torch.stack([labels.amin(0), labels.amax(0)]).tolist()
             n_grades = self.n_grades
             limits = (len(queries), len(items), math.inf if n_grades is None else n_grades)
-            for what, lowest, highest, limit in zip(
-                ("query_row", "item_row", "grade"), low, high, limits, strict=True
-            ):
+            names = ("query_row", "item_row", "grade")
+            for what, lowest, highest, limit in zip(names, low, high, limits, strict=True):
                 if lowest < 0 or highest >= limit:
                     wrong = lowest if lowest < 0 else highest
                     raise ValueError(f"{name}: {what} {wrong} in the labels is outside 0..{limit - 1}")

@@ -41,7 +41,7 @@ class MultiClassCircleLoss(GradedLoss):
         detach_weights: Hold the factors max(O_hp - s, 0) and min(O_ln - s, 0) constant in the backward pass, as the
             original circle loss does (the paper is silent).
         reduction: "sum" over the instances (paper), or "mean" over those that are not skipped.
-        average_lower: Divide by \\|I_l\\| (paper); False sums over the lower grade as well, as the original circle loss.
+        average_lower: Divide by the size of I_l (paper); False does not (as the original circle loss).
 
     Example:
         >>> loss = MultiClassCircleLoss(None, gamma=1.0)
@@ -121,7 +121,8 @@ class MultiClassCircleLoss(GradedLoss):
 _CIRCLE_CITATION = """
 @inproceedings{sun2020circle,
     title = {Circle Loss: A Unified Perspective of Pair Similarity Optimization},
-    author = {Yifan Sun and Changmao Cheng and Yuhan Zhang and Chi Zhang and Liang Zheng and Zhongdao Wang and Yichen Wei},
+    author = {Yifan Sun and Changmao Cheng and Yuhan Zhang and Chi Zhang and Liang Zheng and Zhongdao Wang and
+        Yichen Wei},
     booktitle = {Proceedings of the IEEE/CVF Conference on Computer Vision and Pattern Recognition},
     year = {2020},
 }

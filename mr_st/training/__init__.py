@@ -1,0 +1,42 @@
+"""The stages: graded instances into the stock sentence-transformers trainer. Imported name by name, on first use."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+_HOME = {
+    "EpochBatchSampler": "sampler",
+    "EvaluateEvenly": "callbacks",
+    "GradedCollator": "collator",
+    "MarkComplete": "checkpoints",
+    "SaveLossParameters": "callbacks",
+    "StageConfig": "config",
+    "StageResult": "stage",
+    "TrainingProgress": "callbacks",
+    "fit_cross_encoder": "annotator",
+    "train_stage": "stage",
+}
+
+__all__ = sorted(_HOME)
+
+if TYPE_CHECKING:
+    from mr_st.training.annotator import fit_cross_encoder
+    from mr_st.training.callbacks import EvaluateEvenly, SaveLossParameters, TrainingProgress
+    from mr_st.training.checkpoints import MarkComplete
+    from mr_st.training.collator import GradedCollator
+    from mr_st.training.config import StageConfig
+    from mr_st.training.sampler import EpochBatchSampler
+    from mr_st.training.stage import StageResult, train_stage
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module 'mr_st.training' has no attribute {name!r}")
+    value = getattr(import_module(f"mr_st.training.{_HOME[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(_HOME)

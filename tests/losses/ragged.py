@@ -1,4 +1,4 @@
-"""Random ragged batches that hold what breaks losses: missing grades, ties, one-grade instances, cosines of -1 and 1."""
+"""Random ragged batches with what breaks losses: missing grades, ties, one-grade instances, cosines of -1 and 1."""
 
 from __future__ import annotations
 

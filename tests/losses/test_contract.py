@@ -96,7 +96,7 @@ def test_wrong_input_is_named(make: Make) -> None:
         loss.compute_loss_from_embeddings([queries, items[:, :2]], labels)
     with pytest.raises(ValueError, match=r"\(P, 3\)"):
         loss.compute_loss_from_embeddings([queries, items], labels[:, :2])
-    with pytest.raises(ValueError, match="item_row 60 in the labels is outside 0..59"):
+    with pytest.raises(ValueError, match=r"item_row 60 in the labels is outside 0\.\.59"):
         loss.compute_loss_from_embeddings([queries, items], torch.tensor([[0, 60, 1]]))
     with pytest.raises(ValueError, match="grade -1"):
         loss.compute_loss_from_embeddings([queries, items], torch.tensor([[0, 0, -1]]))

@@ -122,7 +122,7 @@ def test_equals_pytorch_metric_learning_for_two_grades() -> None:
 
     queries, items, labels = ragged_batch(5, n_grades=2)
     anchors, rows, grades = labels.unbind(1)
-    # SupCon there has a row's own mask only: an item judged twice for a query would count once, so leave those rows out
+    # theirs is a mask over (query, item): an item judged twice for a query counts once, so leave those rows out
     keep = ~torch.isin(anchors, torch.tensor([0, 2, 3]))
     anchors, rows, grades = anchors[keep], rows[keep], grades[keep]
     positive, negative = grades == 1, grades == 0

@@ -1,0 +1,78 @@
+"""The settings of a training stage. Light: no torch until a loss's options are checked."""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+__all__ = ["StageConfig"]
+
+_CLIP_PER_INSTANCE = 250.0
+
+
+class StageConfig(BaseModel):
+    """Settings of one stage, as a recipe writes them. A misspelt key is refused.
+
+    Args:
+        loss: "supcon" (stage 1) or "circle" (stage 2).
+        loss_options: Keyword arguments of the loss, e.g. ``{"gamma": 64}``.
+        epochs: Passes over the instances; the epochs that ``build_instances`` laid out start again when they run out.
+        max_steps: Optimizer steps instead of epochs.
+        learning_rate: Peak rate of the model, reached after the warm-up, then falling linearly to 0.
+        temperature_learning_rate: Peak rate of a learned temperature (of its logarithm; ours). At the model's rate it
+            would hardly move.
+        queries_per_batch: Instances a step.
+        warmup_ratio: Share of the steps over which the rates rise.
+        max_grad_norm: Clip of the model's gradient norm; 0 switches it off. None (ours): 250 for each instance of a
+            batch under reduction "sum", 250 under "mean", so that both clip alike and only a spike is clipped. Seen
+            with MiniLM on ESCI: 10-20 an instance with "supcon" at tau .05, about 100 with "circle" at gamma 32; the
+            trainer's usual 1.0 would clip at every step.
+        weight_decay: AdamW's, for the model's matrices; never for a learned temperature.
+        evaluations: How many dev evaluations, spread evenly over the stage, the last one at its end. A checkpoint is
+            saved with each, so this is also how finely a killed stage resumes.
+        seed: For the order of the rows and dropout.
+        precision: "fp32", or "bf16"/"fp16" autocast (a GPU's matter: on most CPUs they are slower).
+        gradient_checkpointing: Trade time for memory.
+        max_seq_length: Where texts are cut, in tokens; None keeps the model's own. It is saved with the model.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    loss: Literal["supcon", "circle"] = "supcon"
+    loss_options: dict[str, Any] = Field(default_factory=dict)
+    epochs: int | None = Field(default=None, ge=1)
+    max_steps: int | None = Field(default=None, ge=1)
+    learning_rate: float = Field(default=2e-5, gt=0)
+    temperature_learning_rate: float = Field(default=5e-3, gt=0)
+    queries_per_batch: int = Field(default=16, ge=1)
+    warmup_ratio: float = Field(default=0.1, ge=0, lt=1)
+    max_grad_norm: float | None = Field(default=None, ge=0)
+    weight_decay: float = Field(default=0.01, ge=0)
+    evaluations: int = Field(default=4, ge=1)
+    seed: int = Field(default=0, ge=0)
+    precision: Literal["fp32", "bf16", "fp16"] = "fp32"
+    gradient_checkpointing: bool = False
+    max_seq_length: int | None = Field(default=None, ge=1)
+
+    @model_validator(mode="after")
+    def _check(self) -> StageConfig:
+        if (self.epochs is None) == (self.max_steps is None):
+            raise ValueError("give either epochs or max_steps")
+        if self.loss_options:
+            from mr_st.losses import LOSSES
+
+            loss_class = LOSSES[self.loss]
+            known = [name for name in inspect.signature(loss_class).parameters if name != "model"]
+            unknown = [name for name in self.loss_options if name not in known]
+            if unknown:
+                raise ValueError(f"loss_options: {self.loss} has no option {unknown[0]!r}; it has {', '.join(known)}")
+            loss_class(None, **self.loss_options)  # its own checks, before hours are spent
+        return self
+
+    def clip(self, reduction: str) -> float:
+        """The gradient clip in use for a loss with this reduction."""
+        if self.max_grad_norm is not None:
+            return self.max_grad_norm
+        return _CLIP_PER_INSTANCE * (self.queries_per_batch if reduction == "sum" else 1)

@@ -1,0 +1,358 @@
+"""One training stage in the stock trainer: resumable, deterministic, ending in the best model on the dev set."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from datasets import Dataset
+from sentence_transformers import SentenceTransformer, SentenceTransformerTrainer, SentenceTransformerTrainingArguments
+from sentence_transformers.base.evaluation import BaseEvaluator
+from sentence_transformers.base.modules import Router
+from transformers import PrinterCallback, set_seed
+from transformers.utils import logging as transformers_logging
+
+from mr_st.errors import MrStError, UsageError
+from mr_st.files import atomic_folder, ensure_writable, read_json, write_json
+from mr_st.identity import folder_hash, model_hash, settings_hash
+from mr_st.losses import LOSSES, GradedLoss
+from mr_st.models import load_sentence_transformer
+from mr_st.training.callbacks import (
+    EvaluateEvenly,
+    SaveLossParameters,
+    TrainingProgress,
+    load_loss_parameters,
+    loss_parameters,
+)
+from mr_st.training.checkpoints import COMPLETE_FILE, MarkComplete, last_complete_checkpoint
+from mr_st.training.collator import GradedCollator
+from mr_st.training.config import StageConfig
+from mr_st.training.sampler import EpochBatchSampler
+
+__all__ = ["StageResult", "train_stage"]
+
+logger = logging.getLogger(__name__)
+
+_SETTINGS_FILE, _RESULT_FILE, _MODEL, _CHECKPOINTS = "settings.json", "stage.json", "model", "checkpoints"
+
+
+@dataclass(frozen=True)
+class StageResult:
+    """What a finished stage left behind; ``stage.json`` holds the same.
+
+    Args:
+        model_dir: The best model (the last one without an evaluator), loadable with ``SentenceTransformer``.
+        steps: Optimizer steps.
+        seconds: Seconds spent on training and dev evaluation, over all processes that worked on it.
+        loss_config: The loss and its settings, with the learned values that belong to the model.
+        loss_state: The learned values by name (e.g. log_tau), to give to another stage as ``loss_state``.
+        best: ``{"step", "metric", "value"}`` of the model kept, or None without an evaluator.
+        dev_history: One entry a dev evaluation: ``{"step", metric: value, ...}``.
+        log_history: One entry a log: ``{"step", "loss", "learning_rate", "temperature", "skipped_instances", ...}``.
+        settings_hash: Of everything that decides the result.
+    """
+
+    model_dir: Path
+    steps: int
+    seconds: float
+    loss_config: dict[str, Any]
+    loss_state: dict[str, Any]
+    best: dict[str, Any] | None
+    dev_history: list[dict[str, Any]] = field(repr=False)
+    log_history: list[dict[str, Any]] = field(repr=False)
+    settings_hash: str = ""
+
+    @classmethod
+    def load(cls, out_dir: str | Path) -> StageResult:
+        """The result of a finished stage.
+
+        Raises:
+            MrStError: the stage is not finished.
+        """
+        path = Path(out_dir) / _RESULT_FILE
+        if not path.is_file():
+            raise MrStError(f"{path} does not exist: the stage is not finished; run it again to resume")
+        return cls(**{**read_json(path), "model_dir": Path(out_dir) / _MODEL})
+
+
+def train_stage(
+    model: SentenceTransformer | str | Path,
+    instances: Dataset,
+    config: StageConfig,
+    out_dir: str | Path,
+    evaluator: BaseEvaluator | None = None,
+    loss_state: Mapping[str, Any] | None = None,
+    show_progress: bool = True,
+    overwrite: bool = False,
+) -> StageResult:
+    """Train a model on graded instances, or go on where a killed run stopped, or return what a finished one left.
+
+    Everything that decides the result (settings, model, instances, evaluator, loss state) is hashed into
+    ``settings.json`` before the first step. The same call on the same folder resumes from the last whole checkpoint,
+    with the same batches and the learned loss parameters, or returns at once when the stage is finished.
+
+    Args:
+        model: Trained in place when it is a SentenceTransformer; or a folder, a Hub id, or "minilm".
+        instances: Rows of ``query: str, items: list[str], labels: list[int]`` and, unless there is one epoch only, a
+            column ``epoch``; see ``build_instances``.
+        config: The settings.
+        out_dir: Where to work. It ends up with ``model/``, ``stage.json`` and ``settings.json``; checkpoints are
+            deleted at the end.
+        evaluator: A sentence-transformers evaluator; its ``primary_metric`` picks the model that is kept.
+        loss_state: Learned values to begin with, by name, e.g. ``StageResult.loss_state`` of another stage.
+        show_progress: Draw a progress bar.
+        overwrite: Delete what a stage with other settings left in ``out_dir``, instead of refusing.
+
+    Raises:
+        UsageError: ``out_dir`` holds a stage with other settings (they are named), or settings without a meaning.
+        MrStError: training diverged, or files are missing or unreadable.
+    """
+    out = ensure_writable(Path(out_dir).expanduser()).resolve()
+    if isinstance(model, (str, Path)) and not Path(model).is_dir():
+        model = load_sentence_transformer(model)
+    settings = {
+        "config": config.model_dump(mode="json"),
+        "model": folder_hash(model) if isinstance(model, (str, Path)) else model_hash(model),
+        "instances": _instances_hash(instances),
+        "evaluator": _evaluator_settings(evaluator),
+        "loss_state": {name: torch.as_tensor(value).tolist() for name, value in (loss_state or {}).items()},
+    }
+    identity = settings_hash(settings)
+    finished = _open_folder(out, settings, identity, overwrite)
+    if finished is not None:
+        return finished
+    if isinstance(model, (str, Path)):
+        model = load_sentence_transformer(model)
+    with _quiet(model):
+        return _run(model, instances, config, out, evaluator, loss_state, show_progress, identity)
+
+
+def _run(
+    model: SentenceTransformer,
+    instances: Dataset,
+    config: StageConfig,
+    out: Path,
+    evaluator: BaseEvaluator | None,
+    loss_state: Mapping[str, Any] | None,
+    show_progress: bool,
+    identity: str,
+) -> StageResult:
+    set_seed(config.seed)
+    if config.max_seq_length is not None:
+        model.max_seq_length = config.max_seq_length
+    for name, parameter in model.named_parameters():
+        if ".pooler." in name:  # BERT's pooler is not used: it gets no gradient, which DDP would stumble over
+            parameter.requires_grad_(False)
+    loss = LOSSES[config.loss](model, **config.loss_options)
+    if loss_state:
+        load_loss_parameters(loss, dict(loss_state))
+    checkpoints = out / _CHECKPOINTS
+    resume_from = last_complete_checkpoint(checkpoints)
+    marker = MarkComplete(read_json(resume_from / COMPLETE_FILE)["seconds"] if resume_from else 0.0)
+    args = _arguments(model, loss, instances, config, checkpoints, evaluator)
+    if resume_from is None or _step_of(resume_from) < args.max_steps:
+        progress = TrainingProgress(show_progress, label=out.name)
+        trainer = SentenceTransformerTrainer(
+            model=model,
+            args=args,
+            train_dataset=instances,
+            loss=loss,
+            evaluator=evaluator,
+            data_collator=GradedCollator.from_trainer_args(model, args),
+            callbacks=[
+                EvaluateEvenly(config.evaluations, is_evaluating=evaluator is not None),
+                SaveLossParameters(loss),
+                progress,
+                marker,
+            ],
+        )
+        trainer.remove_callback(PrinterCallback)
+        try:
+            trainer.train(resume_from_checkpoint=str(resume_from) if resume_from else None)
+        finally:
+            progress.close()
+    return _finish(model, loss, config, out, evaluator, identity)
+
+
+def _arguments(
+    model: SentenceTransformer,
+    loss: GradedLoss,
+    instances: Dataset,
+    config: StageConfig,
+    checkpoints: Path,
+    evaluator: BaseEvaluator | None,
+) -> SentenceTransformerTrainingArguments:
+    is_learned = any(p.requires_grad for p in loss_parameters(loss).values())
+    has_router = any(isinstance(module, Router) for module in model.children())
+    has_gpu = torch.cuda.is_available()
+    if config.precision == "fp16" and not has_gpu:
+        raise UsageError("precision is fp16, which needs a GPU, and there is none; use fp32")
+    args = SentenceTransformerTrainingArguments(
+        output_dir=str(checkpoints),
+        per_device_train_batch_size=config.queries_per_batch,
+        learning_rate=config.learning_rate,
+        learning_rate_mapping={rf"(^|\.){n}$": config.temperature_learning_rate for n in loss_parameters(loss)}
+        if is_learned
+        else {},
+        warmup_steps=config.warmup_ratio,
+        max_grad_norm=config.clip(loss.reduction),
+        weight_decay=config.weight_decay,
+        seed=config.seed,
+        bf16=config.precision == "bf16",
+        fp16=config.precision == "fp16",
+        activation_checkpointing=config.gradient_checkpointing,
+        batch_sampler=EpochBatchSampler,
+        router_mapping={"query": "query", "items": "document"} if has_router else {},
+        use_cpu=not has_gpu,
+        dataloader_pin_memory=has_gpu,
+        ddp_find_unused_parameters=False,
+        disable_tqdm=True,
+        report_to="none",
+        logging_nan_inf_filter=False,  # a loss that is not finite must be seen, not averaged away
+        save_strategy="steps",
+        eval_strategy="no" if evaluator is None else "steps",
+        load_best_model_at_end=evaluator is not None,
+        metric_for_best_model=None if evaluator is None else _metric_key(evaluator),
+        greater_is_better=None if evaluator is None else bool(evaluator.greater_is_better),
+    )
+    sampler = EpochBatchSampler(instances, config.queries_per_batch, args.dataloader_drop_last, seed=config.seed)
+    per_epoch = -(-len(sampler) // args.world_size)
+    total = config.max_steps or per_epoch * (config.epochs or 1)
+    args.max_steps = args.eval_steps = args.save_steps = total
+    args.logging_steps = max(1, total // 50)
+    return args
+
+
+def _finish(
+    model: SentenceTransformer,
+    loss: GradedLoss,
+    config: StageConfig,
+    out: Path,
+    evaluator: BaseEvaluator | None,
+    identity: str,
+) -> StageResult:
+    """Write the model and the result from the checkpoints on disk, so that it does not matter who trained them."""
+    last = last_complete_checkpoint(out / _CHECKPOINTS)
+    assert last is not None, "the trainer saves after its last step"
+    state = read_json(last / "trainer_state.json")
+    best = None
+    kept = last
+    if evaluator is not None:
+        if not state["best_model_checkpoint"] or not Path(state["best_model_checkpoint"]).is_dir():
+            raise MrStError(f"{last}: its best checkpoint is gone; delete {out} and train again")
+        kept = Path(state["best_model_checkpoint"])
+        best = {"step": _step_of(kept), "metric": _metric_key(evaluator), "value": float(state["best_metric"])}
+    # The trainer only logs an error when it cannot load the best model, and goes on with the last.
+    with torch.no_grad():
+        model.load_state_dict(load_sentence_transformer(kept, device="cpu").state_dict())
+    load_loss_parameters(loss, kept)
+    with atomic_folder(out / _MODEL) as folder:
+        model.save_pretrained(str(folder), create_model_card=False)
+    result = StageResult(
+        model_dir=out / _MODEL,
+        steps=int(state["global_step"]),
+        seconds=float(read_json(last / COMPLETE_FILE)["seconds"]),
+        loss_config={"loss": type(loss).__name__, **loss.get_config_dict()},
+        loss_state={name: p.detach().cpu().tolist() for name, p in loss_parameters(loss).items()},
+        best=best,
+        dev_history=[_dev_entry(e) for e in state["log_history"] if any(k.startswith("eval_") for k in e)],
+        log_history=[e for e in state["log_history"] if "loss" in e],
+        settings_hash=identity,
+    )
+    write_json(out / _RESULT_FILE, {**asdict(result), "model_dir": _MODEL})
+    shutil.rmtree(out / _CHECKPOINTS, ignore_errors=True)
+    return result
+
+
+def _open_folder(out: Path, settings: dict[str, Any], identity: str, overwrite: bool) -> StageResult | None:
+    """Prepare ``out`` for these settings; the result if the stage is finished there."""
+    path = out / _SETTINGS_FILE
+    before = read_json(path) if path.is_file() else None
+    strange = before is None and any((out / name).exists() for name in (_RESULT_FILE, _CHECKPOINTS, _MODEL))
+    if strange or (before is not None and settings_hash(before) != identity):
+        if not overwrite:
+            what = (
+                "a stage of unknown settings"
+                if before is None
+                else f"a stage with other {_difference(before, settings)}"
+            )
+            raise UsageError(f"{out}: holds {what}; give another folder, delete this one, or pass overwrite=True")
+        for name in (_RESULT_FILE, _SETTINGS_FILE):
+            (out / name).unlink(missing_ok=True)
+        for name in (_CHECKPOINTS, _MODEL):
+            shutil.rmtree(out / name, ignore_errors=True)
+    if (out / _RESULT_FILE).is_file():
+        if (out / _MODEL / "modules.json").is_file():
+            shutil.rmtree(out / _CHECKPOINTS, ignore_errors=True)
+            return StageResult.load(out)
+        (out / _RESULT_FILE).unlink()  # someone deleted the model: train it again
+    write_json(path, settings)
+    return None
+
+
+def _difference(before: Any, now: Any, name: str = "") -> str:
+    if isinstance(before, dict) and isinstance(now, dict):
+        parts = [
+            _difference(before.get(key), now.get(key), f"{name}.{key}".lstrip("."))
+            for key in sorted({*before, *now})
+            if before.get(key) != now.get(key)
+        ]
+        return ", ".join(parts)
+    return f"{name} ({before} there, {now} asked for)"
+
+
+def _instances_hash(instances: Dataset) -> str:
+    """Of all that is trained on: texts, labels, and which epoch a row belongs to."""
+    rows = [settings_hash(instances[start : start + 1000]) for start in range(0, len(instances), 1000)]
+    if "epoch" in instances.column_names:
+        column: Any = instances.with_format("numpy", columns=["epoch"])["epoch"]
+        rows.append(settings_hash(np.asarray(column[:])))
+    return settings_hash(rows)
+
+
+def _evaluator_settings(evaluator: BaseEvaluator | None) -> dict[str, Any] | None:
+    if evaluator is None:
+        return None
+    plain = {
+        k: v for k, v in evaluator.get_config_dict().items() if isinstance(v, (str, int, float, bool, list, tuple))
+    }
+    return {"class": type(evaluator).__name__, "metric": _metric_key(evaluator), **plain}
+
+
+def _metric_key(evaluator: BaseEvaluator) -> str:
+    """What the trainer will call the primary metric; evaluators put their name before it when first called."""
+    metric = evaluator.primary_metric or "evaluator"
+    name = getattr(evaluator, "name", "")
+    return metric if not name or metric.startswith(f"{name}_") else f"{name}_{metric}"
+
+
+def _dev_entry(entry: dict[str, Any]) -> dict[str, Any]:
+    timing = ("eval_runtime", "eval_samples_per_second", "eval_steps_per_second")
+    values = {k.removeprefix("eval_"): v for k, v in entry.items() if k.startswith("eval_") and k not in timing}
+    return {"step": entry["step"], **values}
+
+
+def _step_of(checkpoint: Path) -> int:
+    return int(checkpoint.name.rsplit("-", 1)[1])
+
+
+@contextmanager
+def _quiet(model: SentenceTransformer) -> Iterator[None]:
+    """Without the library's own bars, which would tear ours, and without asking the Hub for its model card."""
+    card = model.model_card_data
+    before = card.generate_widget_examples, card.local_files_only, transformers_logging.is_progress_bar_enabled()
+    card.generate_widget_examples, card.local_files_only = False, True
+    transformers_logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        card.generate_widget_examples, card.local_files_only = before[:2]
+        if before[2]:
+            transformers_logging.enable_progress_bar()

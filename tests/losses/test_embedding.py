@@ -1,0 +1,75 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from mr_st.losses import GradedSupConLoss
+from mr_st.losses.embedding import embed_column
+from mr_st.models import build_two_tower
+
+TEXTS = ["mug", "red running shoes for men large", "desk", "blue cotton shirt women small", "led light bulb", "hose"]
+
+
+@pytest.mark.parametrize("side", ["right", "left"])
+@pytest.mark.parametrize("rows", [1, 2, 4, 5])
+def test_chunks_give_the_embeddings_and_gradients_of_one_pass(tiny_base: Path, rows: int, side: str) -> None:
+    model = build_two_tower(tiny_base, 8, device="cpu").eval()
+    model.tokenizer.padding_side = side
+    features = {**model.preprocess(TEXTS), "task": "query"}
+    assert (features["attention_mask"][:, 0] == 0).any() == (side == "left")
+    weights = torch.randn(len(TEXTS), 8)
+
+    def run(chunk: int | None) -> tuple[torch.Tensor, list[torch.Tensor]]:
+        model.zero_grad()
+        out = embed_column(model, dict(features), chunk)
+        (out * weights).sum().backward()
+        return out.detach(), [p.grad.clone() for p in model.parameters() if p.grad is not None]
+
+    whole, whole_gradients = run(None)
+    chunked, chunked_gradients = run(rows)
+    torch.testing.assert_close(chunked, whole, atol=1e-6, rtol=1e-5)
+    assert len(whole_gradients) == len(chunked_gradients) > 10
+    for a, b in zip(chunked_gradients, whole_gradients, strict=True):
+        torch.testing.assert_close(a, b, atol=1e-5, rtol=1e-4)
+
+
+def test_each_chunk_is_cut_to_its_own_width() -> None:
+    seen = []
+
+    def model(features: dict) -> dict:
+        seen.append(tuple(features["input_ids"].shape))
+        return {"sentence_embedding": features["input_ids"].sum(1, keepdim=True).float()}
+
+    mask = torch.tensor([[1, 1, 1, 1], [1, 0, 0, 0], [1, 1, 0, 0], [1, 1, 1, 0]])
+    ids = mask * torch.tensor([[1], [2], [3], [4]])
+    out = embed_column(model, {"input_ids": ids, "attention_mask": mask, "task": "document"}, 2)
+    assert seen == [(2, 2), (2, 4)]
+    assert out.flatten().tolist() == [4.0, 2.0, 6.0, 12.0]
+
+
+def test_features_that_are_not_padded_text_take_one_pass() -> None:
+    calls = []
+
+    def model(features: dict) -> dict:
+        calls.append(features)
+        return {"sentence_embedding": torch.zeros(3, 2)}
+
+    mask = torch.ones(3, 5, dtype=torch.long)
+    embed_column(model, {"attention_mask": mask, "pixel_values": torch.zeros(3, 2, 2)}, 1)
+    embed_column(model, {"attention_mask": mask, "prompt_length": torch.tensor([2])}, 1)
+    embed_column(model, {"input_values": torch.zeros(3)}, 1)
+    assert len(calls) == 3
+
+
+def test_the_loss_is_the_same_however_it_embeds(tiny_base: Path) -> None:
+    model = build_two_tower(tiny_base, 8, device="cpu").eval()
+    labels = torch.tensor([[0, 0, 2], [0, 1, 0], [0, 2, 1], [1, 3, 1], [1, 4, 0], [1, 5, 2]])
+    values = []
+    for rows in (None, 1, 2):
+        loss = GradedSupConLoss(model)
+        loss.rows_per_forward = rows
+        features = [{**model.preprocess(t), "task": s} for t, s in ((TEXTS[:2], "query"), (TEXTS, "document"))]
+        values.append(loss(features, labels).item())
+    assert values[1:] == pytest.approx([values[0]] * 2, rel=1e-5)
