@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from math import isnan, sqrt
 
@@ -37,10 +36,6 @@ class Interval:
     def half_width(self) -> float:
         """Half the length of the interval."""
         return (self.high - self.low) / 2
-
-    def to_dict(self) -> dict[str, float | int | None]:
-        """The fields, ready for JSON (NaN as None)."""
-        return {k: None if isinstance(v, float) and math.isnan(v) else v for k, v in vars(self).items()}
 
     def to_dict(self) -> dict[str, float | int | None]:
         """The interval ready for JSON, NaN as None.
