@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
+import polars as pl
 
 from mr_st.data.dataset import GradedDataset
 from mr_st.data.item_text import format_item
@@ -46,36 +45,31 @@ def load_marketplace(size: str = "small", seed: int = 0) -> GradedDataset:
     )
 
 
-def _query_table(world: World) -> dict[str, list[Any]]:
+def _query_table(world: World) -> pl.DataFrame:
     columns = ("query_id", "text", "frequency", "kind", "source_query_id")
-    table: dict[str, list[Any]] = {name: [getattr(query, name) for query in world.queries] for name in columns}
-    return {**table, "locale": [LOCALE] * len(world.queries)}
+    table = pl.DataFrame({name: [getattr(query, name) for query in world.queries] for name in columns})
+    return table.with_columns(pl.lit(LOCALE).alias("locale"))
 
 
-def _item_table(world: World) -> dict[str, list[Any]]:
-    return {
-        "item_id": [item.item_id for item in world.items],
-        "title": [item.title for item in world.items],
-        "category_path": [list(item.category_path) for item in world.items],
-        "brand": [item.stated.get("brand", (None,))[0] for item in world.items],
-        "color": [item.stated.get("color", (None,))[0] for item in world.items],
-        "locale": [LOCALE] * len(world.items),
-    }
+def _item_table(world: World) -> pl.DataFrame:
+    return pl.DataFrame(
+        {
+            "item_id": [item.item_id for item in world.items],
+            "title": [item.title for item in world.items],
+            "category_path": [list(item.category_path) for item in world.items],
+            "brand": [item.stated.get("brand", (None,))[0] for item in world.items],
+            "color": [item.stated.get("color", (None,))[0] for item in world.items],
+        }
+    ).with_columns(pl.lit(LOCALE).alias("locale"))
 
 
-def _judgment_table(world: World, rng: np.random.Generator) -> dict[str, list[Any]]:
+def _judgment_table(world: World, rng: np.random.Generator) -> pl.DataFrame:
     engine = TokenOverlap([format_item(item.title, item.category_path) for item in world.items])
-    ids = [item.item_id for item in world.items]
-    table: dict[str, list[Any]] = {"query_id": [], "item_id": [], "grade": [], "split": []}
+    item_ids = pl.Series("item_id", [item.item_id for item in world.items])
+    tables = []
     for query in world.queries:
-        scores = engine.scores(query.text)
-        grades = world.grades_of(query.intent)
-        if query.split == "train":
-            rows = pairs_for_train(scores, rng)
-        else:
-            rows = pairs_for_test(scores, grades, rng)
-        table["query_id"] += [query.query_id] * len(rows)
-        table["item_id"] += [ids[row] for row in rows]
-        table["grade"] += grades[rows].tolist()
-        table["split"] += [query.split] * len(rows)
-    return {**table, "source": ["oracle"] * len(table["grade"])}
+        scores, grades = engine.scores(query.text), world.grades_of(query.intent)
+        rows = pairs_for_train(scores, rng) if query.split == "train" else pairs_for_test(scores, grades, rng)
+        table = pl.DataFrame({"item_id": item_ids.gather(rows), "grade": grades[rows]})
+        tables.append(table.with_columns(query_id=pl.lit(query.query_id), split=pl.lit(query.split)))
+    return pl.concat(tables).with_columns(source=pl.lit("oracle"))

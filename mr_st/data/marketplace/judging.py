@@ -6,6 +6,7 @@ import numpy as np
 
 __all__ = ["pairs_for_test", "pairs_for_train"]
 
+N_SHOWN = 40  # results that the logged engine showed
 ZERO_SHARE = 0.65
 """The least share of label-0 items among a test query's judged items. Source: arXiv 2602.17654, golden test set."""
 
@@ -20,10 +21,10 @@ def pairs_for_train(scores: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     n_judged = min(int(rng.integers(16, 25)), len(scores))
     n_random = int(rng.integers(3, 6))
     noisy = scores + rng.gumbel(0.0, 0.1 * max(float(scores.max()), 1e-9), len(scores))
-    shown = np.argsort(-noisy, kind="stable")[:40]
+    shown = np.argsort(-noisy, kind="stable")[:N_SHOWN]
     weights = 1.0 / (np.arange(len(shown)) + 3.0)
     logged = rng.choice(shown, min(n_judged - n_random, len(shown)), replace=False, p=weights / weights.sum())
-    rest = np.setdiff1d(np.arange(len(scores)), logged)
+    rest = _all_but(logged, len(scores))
     return np.sort(np.concatenate([logged, rng.choice(rest, n_judged - len(logged), replace=False)]))
 
 
@@ -39,5 +40,11 @@ def pairs_for_test(scores: np.ndarray, grades: np.ndarray, rng: np.random.Genera
     n_zero = max(20, int(np.ceil(len(relevant) * ZERO_SHARE / (1 - ZERO_SHARE))) + 1)
     n_zero = min(n_zero, len(others))
     hard = others[np.argsort(-scores[others], kind="stable")[: n_zero // 2]]
-    rest = np.setdiff1d(others, hard)
+    rest = _all_but(np.concatenate([relevant, hard]), len(scores))
     return np.sort(np.concatenate([relevant, hard, rng.choice(rest, n_zero - len(hard), replace=False)]))
+
+
+def _all_but(rows: np.ndarray, n_rows: int) -> np.ndarray:
+    kept = np.ones(n_rows, dtype=bool)
+    kept[rows] = False
+    return np.flatnonzero(kept)

@@ -43,4 +43,4 @@ class TokenOverlap:
             rows = self._rows.get(word)
             if rows is not None:
                 total[rows] += np.log(self._n_items / len(rows))
-        return total
+        return total.round(6)  # ties must be ties on every machine

@@ -75,7 +75,7 @@ def grade(intent: Intent, item: Listing) -> tuple[int, str]:
     """
     missed: list[str] = []
     if item.type in intent.siblings:
-        missed.append(f"a {item.type} stands in for a {intent.types[0]}")
+        missed.append(f"{item.type} stands in for {intent.topic or intent.types[0]}")
     elif item.type in intent.partners:
         return _grade_complement(intent, item)
     elif item.type not in intent.types:
@@ -109,7 +109,7 @@ def _grade_complement(intent: Intent, item: Listing) -> tuple[int, str]:
     suits = [value for attribute in ("fits", "model") for value in item.stated.get(attribute, ())]
     if devices and suits and not set(devices) & set(suits):
         return 0, f"goes with another device: {_said(tuple(suits))}"
-    return 1, f"complement: a {item.type} goes with a {intent.types[0]}"
+    return 1, f"complement: {item.type} goes with {intent.types[0]}"
 
 
 def _holds(asked: str, stated: tuple[str, ...]) -> bool:
