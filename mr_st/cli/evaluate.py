@@ -28,6 +28,9 @@ def evaluate(
     task: Annotated[list[str], typer.Option("--task", "-t", help="A task; may be given several times.")],
     results: ResultsOption = Path("results"),
     option: OptionsOption = None,
+    name: Annotated[
+        list[str] | None, typer.Option("--name", help="org/name to file a model under, in the order of the models.")
+    ] = None,
     store: Annotated[Path | None, typer.Option(help="Keep the vectors here, so that a rerun is quick.")] = None,
     quiet: QuietOption = False,
     as_json: JsonOption = False,
@@ -35,28 +38,37 @@ def evaluate(
     """Evaluate models on tasks: metrics with 95 % intervals, written to the results folder in MTEB's form."""
     from rich.table import Table
 
+    from mr_st.errors import UsageError
     from mr_st.models import load_sentence_transformer
     from mr_st.tasks import get_task
 
     console = Out(quiet, as_json)
     options = parse_options(option)
+    if name and len(name) != len(models):
+        raise UsageError(f"--name was given {len(name)} times for {len(models)} models; name each or none")
+    names = name or [_name_of(model) for model in models]
     found = []
     table = Table("model", "task", "metric", "value", "95 % interval", "queries")
-    for name in task:
-        made = get_task(name, **options)
-        for model in models:
-            report = made.report(load_sentence_transformer(model), store=store, show_progress=console.show_progress)
+    for task_name in task:
+        made = get_task(task_name, **options)
+        for model, model_name in zip(models, names, strict=True):
+            report = made.report(
+                load_sentence_transformer(model),
+                model_name=model_name,
+                store=store,
+                show_progress=console.show_progress,
+            )
             path = report.save(results)
             metrics = {metric: interval.to_dict() for metric, interval in report.metrics.items()}
             found.append(
-                {"model": report.model_name, "revision": report.revision, "task": name, "file": str(path)}
+                {"model": report.model_name, "revision": report.revision, "task": report.task_name, "file": str(path)}
                 | {"metrics": metrics, "protocol": report.protocol}
             )
             for metric in (m for m in report.metrics if "/" not in m and "overlap" not in m):
                 value = report[metric]
                 table.add_row(
                     report.model_name,
-                    name,
+                    report.task_name,
                     metric,
                     f"{value.value:.4f}",
                     f"{value.low:.4f} .. {value.high:.4f}",
@@ -85,6 +97,17 @@ def compare(
     lines = [f"{found.model_b} against {found.model_a}", str(found), *found.notes]
     lines += [f"  {difference:+.4f}  {query}" for query, difference in moved]
     Out(as_json=as_json).result({**found.to_dict(), "most_moved": moved}, "\n".join(lines))
+
+
+def _name_of(model: str) -> str:
+    """What results of a model are filed under: its Hub id, or ``local/`` and the folder that tells it apart."""
+    from mr_st.models import resolve_base
+
+    where, hub_id = resolve_base(model)
+    if hub_id is not None:
+        return hub_id if "/" in hub_id else f"sentence-transformers/{hub_id}"
+    folder = Path(where).resolve()
+    return f"local/{folder.parent.name if folder.name == 'model' else folder.name}"
 
 
 def _report(name: str, task: str | None, results: Path):  # type: ignore[no-untyped-def]
