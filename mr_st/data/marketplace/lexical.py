@@ -22,7 +22,7 @@ class TokenOverlap:
 
     Example:
         >>> TokenOverlap(["red mug", "blue mug", "green hat"]).scores("a blue mugs").round(2).tolist()
-        [0.41, 1.1, 0.0]
+        [0.41, 1.5, 0.0]
     """
 
     def __init__(self, texts: Sequence[str]):
