@@ -17,6 +17,7 @@ PairedDifference = tuple[str, int, int, float, float, float, float]
 """metric, index of a, index of b, mean of a - b, low, high, p-value."""
 
 _FEWEST_QUERIES = 2
+_BOOTSTRAP = 2000  # resamples, as mr_st.evaluation.compare takes by default: page and `mr-st compare` agree
 
 
 def compare_all(results: Sequence[Result], metrics: Sequence[str], budget: int) -> tuple[list[PairedDifference], int]:
@@ -43,7 +44,7 @@ def compare_all(results: Sequence[Result], metrics: Sequence[str], budget: int) 
             if len(found) >= budget:
                 n_left_out += 1
                 continue
-            interval = paired_bootstrap(right, left)  # its differences are second minus first
+            interval = paired_bootstrap(right, left, n_resamples=_BOOTSTRAP)  # its differences are second minus first
             p = paired_permutation_test(right, left)
             if math.isfinite(interval.low):
                 found.append((metric, i, j, interval.value, interval.low, interval.high, p))

@@ -17,6 +17,7 @@ import pyarrow.parquet as pq
 __all__ = ["LeftOut", "Result", "read_results"]
 
 _NEWEST_FORMAT = 1
+_GREATEST = 1e15  # what is larger, infinite or NaN is no score and no size
 _MTEB_METRIC = re.compile(r"(ndcg|recall|precision|map|mrr|hit_rate|judged)_at_(\d+)")
 
 
@@ -92,7 +93,7 @@ class Result:
             return None
         try:
             return pq.read_table(self.path.with_name(f"{self.path.stem}.{self.split}.{name}.parquet"))
-        except (OSError, pa.ArrowException):
+        except (OSError, ValueError, pa.ArrowException):  # missing, damaged, or a split that names no file
             return None
 
 
@@ -141,7 +142,10 @@ def _read(path: Path, depth: int, shown: str) -> list[Result]:
     for split, entries in content["scores"].items():
         for scores in entries if isinstance(entries, list) else []:
             if isinstance(scores, dict):
-                results.append(_one(path, shown, content, str(split), scores, meta))
+                try:
+                    results.append(_one(path, shown, content, str(split), scores, meta))
+                except (AttributeError, KeyError, TypeError, ValueError) as error:
+                    raise _Unreadable(f"not a whole result ({type(error).__name__}); evaluate again") from error
     results = [r for r in results if r.metrics]
     if not results:
         raise _Unreadable("holds no score that is a number")
@@ -162,7 +166,7 @@ def _one(
     main = ours.get("main_metric")
     if main not in metrics:
         main = _main_of(scores, metrics)
-    facts = {**meta, **{k: v for k, v in (model.get("facts") or {}).items() if v is not None}}
+    facts = _facts({**meta, **{k: v for k, v in (model.get("facts") or {}).items() if v is not None}})
     return Result(
         model=str(model.get("name") or meta.get("name") or path.parts[-3].replace("__", "/")),
         revision=str(model.get("revision") or meta.get("revision") or path.parts[-2]),
@@ -172,11 +176,28 @@ def _one(
         dataset_revision=str(content.get("dataset_revision") or ""),
         main_metric=main,
         metrics=metrics,
-        protocol=ours["protocol"] if isinstance(ours.get("protocol"), dict) else {},
+        protocol=_protocol(ours.get("protocol")),
         path=path,
         shown_path=shown,
         facts=facts,
     )
+
+
+def _protocol(protocol: Any) -> dict[str, Any]:
+    """The protocol without what has another type than it should."""
+    if not isinstance(protocol, dict):
+        return {}
+    kept = dict(protocol)
+    for key, is_good in (("grades", lambda x: isinstance(x, str)), ("gains", _is_number)):
+        if not isinstance(kept.get(key), list) or not all(map(is_good, kept[key])):
+            kept.pop(key, None)
+    return kept
+
+
+def _facts(facts: Mapping[str, Any]) -> dict[str, Any]:
+    """Sizes that are numbers, other facts that are text."""
+    sizes = ("n_parameters", "embed_dim", "max_tokens")
+    return {k: v for k, v in facts.items() if (_is_number(v) if k in sizes else isinstance(v, str))}
 
 
 def _graded_metrics(metrics: Any) -> dict[str, tuple[float, float | None, float | None, int | None]]:
@@ -229,4 +250,4 @@ def _zoom(edges: np.ndarray, counts: dict[int, np.ndarray]) -> tuple[np.ndarray,
 
 
 def _is_number(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) < _GREATEST

@@ -200,7 +200,7 @@ def _metadata(
         library_name="sentence-transformers",
         pipeline_tag="sentence-similarity",
         tags=_TAGS,
-        base_model=base_model if base_model and re.fullmatch(r"[\w.-]+/[\w.-]+", base_model) else None,
+        base_model=base_model if re.fullmatch(r"(?!local/)[\w.-]+/[\w.-]+", base_model or "") else None,
         model_name=model_id.rsplit("/", 1)[-1] if results else None,
         eval_results=results or None,
         **terms,

@@ -123,8 +123,9 @@ def stage_rows(stages: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any]]:
     """One row a training stage: its loss with the parameters it learned, its steps and its time."""
     rows = []
     for name, record in stages.items():
-        learned = {**_mapping(record.get("loss_config")), **_mapping(record.get("loss_state"))}
-        loss = str(record.get("loss") or learned.pop("name", None) or "–")
+        learned = _mapping(record.get("loss_config")) or _mapping(record.get("loss_state"))
+        names = [record.get("loss"), learned.pop("loss", None), learned.pop("name", None)]
+        loss = next((str(name) for name in names if name), "–")
         steps, seconds = record.get("steps"), record.get("seconds")
         rows.append(
             {
@@ -133,7 +134,7 @@ def stage_rows(stages: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any]]:
                 "steps": f"{steps:,}" if isinstance(steps, int) else Markdown("–"),
                 "time": _duration(seconds),
                 "parameters": Markdown(
-                    ", ".join(f"{escape(k)} {escape(_plain(v))}" for k, v in learned.items()) or "–"
+                    ", ".join(f"{escape(_words(k))} {escape(_plain(v))}" for k, v in learned.items()) or "–"
                 ),
             }
         )
@@ -193,7 +194,7 @@ def _plain(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:.4g}"
     if isinstance(value, Mapping):
-        items = list(value.items())
+        items = [(k, v) for k, v in value.items() if v is not None]
         text = ", ".join(f"{_words(k)}: {_nested(v)}" for k, v in items[:_SHOWN_VALUES])
         return text + (", …" if len(items) > _SHOWN_VALUES else "")
     if isinstance(value, (list, tuple)):
