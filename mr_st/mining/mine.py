@@ -50,6 +50,7 @@ def mine(
     boundary: float = 0.5,
     min_confidence: float | None = None,
     items: Literal["judged", "all"] = "judged",
+    min_judged: int = 1,
     item_text_levels: int | None = 2,
     max_chars: int | None = 400,
     max_negatives: int | None = None,
@@ -75,6 +76,8 @@ def mine(
             positive; paper: 0.5.
         min_confidence: Labels below this probability are dropped (ours); None keeps all.
         items: ``"judged"``: the items that the split's judgments name (paper); ``"all"``: the whole catalogue.
+        min_judged: Mine only for queries with at least this many judged pairs in the split: each query costs k labels
+            (ours).
         item_text_levels: Taxonomy levels in an item's text, as in training.
         max_chars: Where an item's text is cut, as in training.
         max_negatives: Hard negatives kept for one query, the highest-ranked (ours); None for all.
@@ -90,10 +93,12 @@ def mine(
 
     Source: arXiv 2602.17654, section 4.4; `reference/method.md`, stage 2.
     """
-    _check(k, items, min_confidence, max_negatives, max_positives, chunk_size)
+    _check(k, items, min_judged, min_confidence, max_negatives, max_positives, chunk_size)
     last_negative_rank = boundary_rank(k, boundary)
     judged = dataset.judged_pairs(split)
-    query_rows = judged.query_rows_with_pairs.astype(np.int64)
+    query_rows = np.flatnonzero(np.diff(judged.offsets) >= min_judged)
+    if not len(query_rows):
+        raise UsageError(f"no query of split {split!r} has {min_judged:,} judged pairs; lower min_judged")
     pool = np.arange(len(dataset.items)) if items == "all" else np.unique(judged.item_rows).astype(np.int64)
     if k > len(pool):
         which = "the catalogue" if items == "all" else f"the judgments of split {split!r}"
@@ -126,7 +131,8 @@ def mine(
         "annotator": annotator.identity,
         "settings": {
             "k": k, "split": split, "boundary": boundary, "last_negative_rank": last_negative_rank,
-            "min_confidence": min_confidence, "items": items, "item_text_levels": item_text_levels,
+            "min_confidence": min_confidence, "items": items, "min_judged": min_judged,
+            "item_text_levels": item_text_levels,
             "max_chars": max_chars, "max_negatives": max_negatives, "max_positives": max_positives,
         },
         "queries": len(query_rows),
@@ -142,13 +148,14 @@ def mine(
 def _check(
     k: int,
     items: str,
+    min_judged: int,
     min_confidence: float | None,
     max_negatives: int | None,
     max_positives: int | None,
     chunk_size: int,
 ) -> None:
-    if k < 1 or chunk_size < 1:
-        raise UsageError(f"k is {k} and chunk_size {chunk_size}; both must be 1 or more")
+    if k < 1 or chunk_size < 1 or min_judged < 1:
+        raise UsageError(f"k is {k}, chunk_size {chunk_size}, min_judged {min_judged}; each must be 1 or more")
     if items not in ("judged", "all"):
         raise UsageError(f"items is {items!r}; expected 'judged' or 'all'")
     if min_confidence is not None and not 0 <= min_confidence <= 1:

@@ -13,7 +13,7 @@ import numpy as np
 
 from mr_st.annotation import Annotations, CrossEncoderAnnotator
 from mr_st.annotation.agreement import agreement, calibrated_apart, fit_temperature
-from mr_st.annotation.cross_encoder import write_calibration
+from mr_st.annotation.cross_encoder import softmax, write_calibration
 from mr_st.data.dataset import GradedDataset
 from mr_st.errors import MrStError, UsageError
 from mr_st.files import atomic_folder, ensure_writable, read_json, write_json
@@ -250,19 +250,16 @@ def _judge(annotator: CrossEncoderAnnotator, held: LabelledPairs, seed: int) -> 
     counts = {"n_pairs": len(held.grades), "n_queries": len(set(held.pairs.query_ids))}
 
     def figures(probabilities: np.ndarray) -> dict[str, Any]:
-        given = Annotations(probabilities.argmax(axis=1).astype(np.int8), probabilities)
+        given = Annotations(logits.argmax(axis=1).astype(np.int8), probabilities)
         return agreement(held.grades, given)
 
-    plain = annotator.grade(held.pairs).probabilities
     return {
         "held_out": {**counts, **figures(calibrated_apart(logits, held.grades, in_first_half))},
         "protocol": (
             "Held-out queries of the split, never pairs. Their loss chose the checkpoint. Calibration is measured "
             "with a temperature fitted on the other half of them; the saved temperature is fitted on all."
         ),
-        "calibration_error_before": agreement(held.grades, Annotations(plain.argmax(axis=1), plain))[
-            "expected_calibration_error"
-        ],
+        "calibration_error_at_temperature_1": figures(softmax(logits))["expected_calibration_error"],
         "temperature": fit_temperature(logits, held.grades),
         "calibrated_on": counts,
     }

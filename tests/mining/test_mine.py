@@ -110,6 +110,15 @@ def test_the_whole_catalogue(dataset):
     assert refinement.report["pairs"]["would_be_negatives"]["to_boundary"]["positive"] == 1
 
 
+def test_only_queries_with_enough_judged_pairs(dataset):
+    """q0 has two judged pairs in train, q1 four."""
+    refinement = mine(Compass(), dataset, ANNOTATOR, k=6, min_judged=3)
+    assert {row[0] for row in rows(refinement)} == {"q1"}
+    assert (refinement.report["queries"], refinement.report["items"]) == (1, 6)
+    with pytest.raises(UsageError, match="no query of split 'train' has 5 judged pairs"):
+        mine(Compass(), dataset, ANNOTATOR, k=6, min_judged=5)
+
+
 def test_caps_and_confidence(dataset):
     class Unsure:
         identity = "unsure"
@@ -189,6 +198,7 @@ def test_nothing_to_annotate(dataset):
         ({"k": 7}, r"k is 7, but the judgments of split 'train' has 6 items"),
         ({"k": 8, "items": "all"}, r"k is 8, but the catalogue has 7 items"),
         ({"k": 0}, "must be 1 or more"),
+        ({"k": 2, "min_judged": 0}, "must be 1 or more"),
         ({"k": 2, "items": "some"}, "'judged' or 'all'"),
         ({"k": 2, "boundary": 1.5}, "boundary is 1.5"),
         ({"k": 2, "min_confidence": 2}, "min_confidence is 2"),
