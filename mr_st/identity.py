@@ -76,8 +76,9 @@ def model_hash(model: torch.nn.Module) -> str:
 def _model_settings(model: Any) -> dict[str, Any]:
     settings: dict[str, Any] = {
         "modules": [
-            [type(module).__name__, module.get_config_dict() if hasattr(module, "get_config_dict") else None]
-            for module in model.children()
+            [name, type(module).__name__, module.get_config_dict()]
+            for name, module in model.named_modules()  # those inside a Router too
+            if hasattr(module, "get_config_dict")
         ],
         "prompts": getattr(model, "prompts", None),
         "default_prompt_name": getattr(model, "default_prompt_name", None),

@@ -82,6 +82,7 @@ class MiningSpec(_Spec):
     items: Literal["judged", "all"] = "judged"
     max_negatives: int | None = Field(None, ge=1)
     max_positives: int | None = Field(None, ge=1)
+    min_judged: int = Field(1, ge=1)
 
 
 class EvaluationSpec(_Spec):

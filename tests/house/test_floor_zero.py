@@ -64,6 +64,18 @@ def test_model_hash_follows_weights_and_prompts(tiny_base: Path) -> None:
     assert model_hash(first) != before
 
 
+def test_model_hash_sees_settings_inside_a_router(tiny_base: Path) -> None:
+    from mr_st.models import build_two_tower
+
+    first = build_two_tower(str(tiny_base), architecture="asymmetric", heads=None)
+    second = build_two_tower(str(tiny_base), architecture="asymmetric", heads=None)
+    assert model_hash(first) == model_hash(second)
+    for module in second.modules():
+        if type(module).__name__ == "Pooling":
+            module.pooling_mode = "cls"
+    assert model_hash(first) != model_hash(second)
+
+
 def test_atomic_path_leaves_the_old_file_on_failure(tmp_path: Path) -> None:
     target = tmp_path / "a.json"
     write_json(target, {"x": 1})
