@@ -21,7 +21,8 @@ def pairs_for_train(scores: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     n_judged = min(int(rng.integers(16, 25)), len(scores))
     n_random = int(rng.integers(3, 6))
     noisy = scores + rng.gumbel(0.0, 0.1 * max(float(scores.max()), 1e-9), len(scores))
-    shown = np.argsort(-noisy, kind="stable")[:N_SHOWN]
+    top = np.argpartition(-noisy, min(N_SHOWN, len(noisy) - 1))[:N_SHOWN]
+    shown = top[np.argsort(-noisy[top])]
     weights = 1.0 / (np.arange(len(shown)) + 3.0)
     logged = rng.choice(shown, min(n_judged - n_random, len(shown)), replace=False, p=weights / weights.sum())
     rest = _all_but(logged, len(scores))
