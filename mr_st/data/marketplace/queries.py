@@ -25,7 +25,7 @@ KIND_SHARES: dict[str, float] = {
     "negation": 0.08,
     "group": 0.07,
 }
-"""How often shoppers ask in which way."""
+"""How often each way to ask is tried; where the drawn type does not allow it (few fit a device), all is redrawn."""
 
 _DEVICE = ("model", "fits")
 _CAN_BE_EXCLUDED = ("material", "scent", "flavor", "pattern", "color", "style", "theme", "neck")
