@@ -238,15 +238,14 @@ def _model(model: _Model, card: Card | None, link: str | None) -> dict[str, Any]
         "Licence": first_known([metadata.get("license"), facts.get("license")]),
     }
     organisation, _, short = model.name.rpartition("/")
-    sub = [_short(organisation)]
-    sub += [f"{size / 1e6:,.0f} M" if shown["Parameters"] and size >= 1e6 else None]
-    sub += [f"{dim} dimensions" if shown["Dimensions"] else None, model.revision[:8]]
+    millions = f"{size / 1e6:,.0f} M" if isinstance(size, (int, float)) and size >= 1e6 else ""
+    sub = [_short(organisation), millions, f"{dim} dimensions" if isinstance(dim, int) else "", model.revision[:8]]
     return {
         "name": model.name,
         "revision": model.revision,
         "label": _short(model.name),
         "short": short or model.name,
-        "sub": " · ".join(s for s in sub if s),
+        "sub": [s for s in sub if s],
         "facts": [[name, text[:300]] for name, text in shown.items() if text],
         "card": link,
     }

@@ -31,7 +31,7 @@ def compare_all(results: Sequence[Result], metrics: Sequence[str], budget: int) 
     Returns:
         The comparisons, and how many were left out for want of budget.
     """
-    tables = [(i, found) for i, result in enumerate(results) if (found := result.per_query()) is not None]
+    tables = [(i, own) for i, result in enumerate(results) if (own := result.per_query()) is not None]
     found: list[PairedDifference] = []
     n_left_out = 0
     for metric in metrics:

@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 import numpy as np
 import pyarrow as pa
@@ -19,6 +19,10 @@ __all__ = ["LeftOut", "Result", "read_results"]
 _NEWEST_FORMAT = 1
 _GREATEST = 1e15  # what is larger, infinite or NaN is no score and no size
 _MTEB_METRIC = re.compile(r"(ndcg|recall|precision|map|mrr|hit_rate|judged)_at_(\d+)")
+
+
+Score = tuple[float, float | None, float | None, int | None]
+"""value, low, high, n: low and high None without per-query values, n None where unknown."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +42,7 @@ class Result:
         task, split, subset: As in MTEB.
         dataset_revision: Of the data; results of different revisions are not comparable.
         main_metric: What the task ranks by.
-        metrics: Name to (value, low, high, n); low and high None without per-query values, n None where unknown.
+        metrics: Name to its score.
         protocol: How it was made; empty for a result of MTEB itself.
         path: The JSON file.
         shown_path: The same as the page shows it, from its results folder on.
@@ -52,7 +56,7 @@ class Result:
     subset: str
     dataset_revision: str
     main_metric: str
-    metrics: dict[str, tuple[float, float | None, float | None, int | None]]
+    metrics: dict[str, Score]
     protocol: dict[str, Any]
     path: Path
     shown_path: str
@@ -200,8 +204,8 @@ def _facts(facts: Mapping[str, Any]) -> dict[str, Any]:
     return {k: v for k, v in facts.items() if (_is_number(v) if k in sizes else isinstance(v, str))}
 
 
-def _graded_metrics(metrics: Any) -> dict[str, tuple[float, float | None, float | None, int | None]]:
-    found: dict[str, tuple[float, float | None, float | None, int | None]] = {}
+def _graded_metrics(metrics: Any) -> dict[str, Score]:
+    found: dict[str, Score] = {}
     for name, entry in metrics.items() if isinstance(metrics, Mapping) else ():
         if not isinstance(entry, Sequence) or len(entry) != 4 or not _is_number(entry[0]):
             continue
@@ -211,9 +215,9 @@ def _graded_metrics(metrics: Any) -> dict[str, tuple[float, float | None, float 
     return found
 
 
-def _mteb_metrics(scores: Mapping[str, Any]) -> dict[str, tuple[float, float | None, float | None, int | None]]:
+def _mteb_metrics(scores: Mapping[str, Any]) -> dict[str, Score]:
     """What MTEB itself reports, without intervals; only the main score of a task that is no ranking."""
-    found = {}
+    found: dict[str, Score] = {}
     for name, value in scores.items():
         match = _MTEB_METRIC.fullmatch(str(name))
         if match and _is_number(value):
@@ -223,11 +227,11 @@ def _mteb_metrics(scores: Mapping[str, Any]) -> dict[str, tuple[float, float | N
     return found
 
 
-def _main_of(scores: Mapping[str, Any], metrics: Mapping[str, tuple[float, Any, Any, Any]]) -> str:
+def _main_of(scores: Mapping[str, Any], metrics: Mapping[str, Score]) -> str:
     """The metric whose value is MTEB's main score, NDCG@10 first; else the first there is."""
     preferred = sorted(metrics, key=lambda name: name != "ndcg@10")
     main = scores.get("main_score")
-    same = [n for n in preferred if _is_number(main) and math.isclose(metrics[n][0], main, abs_tol=1e-9)]
+    same = [n for n in preferred if math.isclose(metrics[n][0], float(main), abs_tol=1e-9)] if _is_number(main) else []
     return next(iter(same or preferred), "main_score")
 
 
@@ -249,5 +253,5 @@ def _zoom(edges: np.ndarray, counts: dict[int, np.ndarray]) -> tuple[np.ndarray,
     return edges[first : last + 1], {g: c[first:last] for g, c in counts.items()}
 
 
-def _is_number(value: Any) -> bool:
+def _is_number(value: Any) -> TypeGuard[float]:
     return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) < _GREATEST

@@ -190,7 +190,7 @@
     const button = el("button", { type: "button", "aria-expanded": String(isOpen), "data-model": m, title: D.models[m].name.slice(0, 300), "aria-label": D.models[m].label },
       el("span", { class: "caret", "aria-hidden": "true" }), el("span", {}, D.models[m].short));
     button.onclick = () => { if (isOpen) open.delete(m); else open.add(m); draw(); focusAgain(`[data-model="${m}"]`); };
-    return el("th", { scope: "row", role: "rowheader", class: "name" }, button, el("span", { class: "sub" }, sub));
+    return el("th", { scope: "row", role: "rowheader", class: "name" }, button, el("span", { class: "sub" }, sub.flatMap((part, i) => [i ? " \u00b7 " : "", el("bdi", {}, part)])));
   };
 
   // ---- one task
@@ -233,7 +233,7 @@
     const value = (m) => S.sort === "name" ? D.models[m].name : score(Number(S.sort.slice(5)), m, k)?.[0] ?? null;
     const places = new Map(columns.map((t) => [t, ranks(t, k)]));
     const domains = new Map(columns.map((t) => [t, domain(D.models.map((_, m) => score(t, m, k)).filter(Boolean))]));
-    const head = el("tr", {}, header("name", "Model", "name"), columns.map((t) => header("task:" + t, D.tasks[t].label, "num")));
+    const head = el("tr", {}, header("name", "Model", "name"), columns.map((t) => header("task:" + t, D.tasks[t].label, "num task")));
     const rows = sorted(shown(), value).flatMap((m) => {
       const row = el("tr", { class: "model" }, nameCell(m, D.models[m].sub), columns.map((t) => {
         const place = places.get(t).get(m);
@@ -281,7 +281,7 @@
     if (!rows.length) return null;
     const range = domain(rows.map(([, v]) => v).concat([[0, 0, 0]]));
     return el("section", {}, el("h3", {}, "Margins between grades, cosine"), el("table", {}, el("tbody", {}, rows.map(([x, v]) => el("tr", {},
-      el("th", { scope: "row" }, x.label.replace(/^Margin, /, ""), el("span", { class: "ci" }, `${v[3]} queries`)),
+      el("th", { scope: "row" }, x.label.replace(/^Margin /, ""), el("span", { class: "ci" }, `${v[3]} queries`)),
       el("td", { style: "width:45%" }, plot(v, range, 0, x.label)), el("td", { class: "num" }, number(v[0])))))));
   };
   const separability = (t, entry) => {

@@ -102,7 +102,9 @@ def build_card(
 
     facts = read_model_facts(model_dir)
     model_id = model_id or Path(model_dir).resolve().name
-    arms = {arm: [r] if hasattr(r, "metrics") else list(r) for arm, r in (reports or {}).items()}  # type: ignore[arg-type]
+    arms: dict[str, list[GradedReport]] = {
+        arm: list(found) if isinstance(found, Sequence) else [found] for arm, found in (reports or {}).items()
+    }
     primary = primary or next(reversed(arms), None)
     if primary is not None and primary not in arms:
         raise UsageError(f"primary {primary!r}: there are only results of {', '.join(arms)}; name one of them")
@@ -212,7 +214,9 @@ def _eval_results(report: GradedReport) -> list[EvalResult]:
     from huggingface_hub import EvalResult
 
     protocol = report.protocol
-    dataset = protocol.get("dataset") if isinstance(protocol.get("dataset"), Mapping) else {}
+    dataset = protocol.get("dataset")
+    if not isinstance(dataset, Mapping):
+        dataset = {}
     return [
         EvalResult(
             task_type="information-retrieval",
