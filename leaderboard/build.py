@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = ["build_leaderboard"]
 
-_COMPARISONS = 600  # paired comparisons computed for a task: about 10 s at most
+_COMPARISONS = 1200  # paired comparisons computed for a page, shared by its tasks: about 10 s
 _LABEL = 60  # characters of a name where there is little room
 _DIGITS = 5
 _FAMILY_ORDER = ("ndcg", "recall", "recall/2", "precision", "precision/2", "map", "mrr", "hit_rate", "judged")
@@ -173,7 +173,7 @@ def _page_data(
         for row, result in zip(rows, task.results, strict=True):
             values = [[metric_row[name], *map(_rounded, entry)] for name, entry in result.metrics.items()]
             scores.append({"t": t, "m": row, "v": values, "hist": result.histograms(), "file": result.shown_path})
-        found, more = compare_all(task.results, _compared(task, metrics), _COMPARISONS)
+        found, more = compare_all(task.results, _compared(task, metrics), _COMPARISONS // len(tasks))
         n_uncompared += more
         pairs += [
             [t, metric_row[name], rows[i], rows[j], *map(_rounded, (difference, low, high)), p]
