@@ -66,7 +66,7 @@ def build_two_tower(
     modules = _assemble(trunk, width, dim or width, architecture, heads, seed)
     model = SentenceTransformer(
         modules=modules,
-        prompts={**loaded.prompts, **prompts} if prompts else dict(loaded.prompts),
+        prompts={name: text or "" for name, text in {**loaded.prompts, **(prompts or {})}.items()},
         default_prompt_name=loaded.default_prompt_name,
         similarity_fn_name="cosine",
         device=str(loaded.device),
@@ -108,9 +108,9 @@ def _trunk(loaded: SentenceTransformer, base: str, pooling: str | None) -> list[
 
 def _width(loaded: SentenceTransformer, trunk: list[nn.Module]) -> int:
     for module in reversed(trunk):
-        if hasattr(module, "get_embedding_dimension"):
-            width: Any = module.get_embedding_dimension()
-            return int(width)
+        get: Any = getattr(module, "get_embedding_dimension", None)
+        if get is not None:
+            return int(get())
     raise MrStError(f"{loaded.model_card_data.base_model}: cannot tell the width of its embeddings")
 
 

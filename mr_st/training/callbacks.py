@@ -120,7 +120,8 @@ class SaveLossParameters(TrainerCallback):
         if not logs or "loss" not in logs or not state.log_history:
             return
         extra: dict[str, float] = {}
-        for loss in self.loss.values() if isinstance(self.loss, dict) else [self.loss]:
+        losses: list[Any] = list(self.loss.values()) if isinstance(self.loss, dict) else [self.loss]
+        for loss in losses:
             if hasattr(loss, "temperature"):
                 extra["temperature"] = round(float(loss.temperature), 6)
             if hasattr(loss, "take_counts"):
@@ -150,7 +151,7 @@ def _take_off_weight_decay(optimizer: Any, parameters: Iterable[Tensor]) -> None
         group["weight_decay"] = 0.0
 
 
-def _update_card(model: Any, loss: Losses) -> None:
+def _update_card(model: Any, loss: Any) -> None:
     entries = getattr(getattr(model, "model_card_data", None), "train_datasets", None) or []
     if isinstance(loss, dict) or not hasattr(loss, "get_config_dict"):
         return

@@ -278,12 +278,10 @@ def _open_folder(out: Path, settings: dict[str, Any], identity: str, overwrite: 
     strange = before is None and any((out / name).exists() for name in (_RESULT_FILE, _CHECKPOINTS, _MODEL))
     if strange or (before is not None and settings_hash(before) != identity):
         if not overwrite:
-            what = (
-                "a stage of unknown settings"
-                if before is None
-                else f"a stage with other {_difference(before, settings)}"
+            other = "unknown settings" if before is None else f"other {_difference(before, settings)}"
+            raise UsageError(
+                f"{out}: holds a stage with {other}; give another folder, delete this one, or pass overwrite=True"
             )
-            raise UsageError(f"{out}: holds {what}; give another folder, delete this one, or pass overwrite=True")
         for name in (_RESULT_FILE, _SETTINGS_FILE):
             (out / name).unlink(missing_ok=True)
         for name in (_CHECKPOINTS, _MODEL):
@@ -320,9 +318,8 @@ def _instances_hash(instances: Dataset) -> str:
 def _evaluator_settings(evaluator: BaseEvaluator | None) -> dict[str, Any] | None:
     if evaluator is None:
         return None
-    plain = {
-        k: v for k, v in evaluator.get_config_dict().items() if isinstance(v, (str, int, float, bool, list, tuple))
-    }
+    simple = (str, int, float, bool, list, tuple)
+    plain = {k: v for k, v in evaluator.get_config_dict().items() if isinstance(v, simple)}
     return {"class": type(evaluator).__name__, "metric": _metric_key(evaluator), **plain}
 
 
@@ -347,12 +344,12 @@ def _step_of(checkpoint: Path) -> int:
 def _quiet(model: SentenceTransformer) -> Iterator[None]:
     """Without the library's own bars, which would tear ours, and without asking the Hub for its model card."""
     card = model.model_card_data
-    before = card.generate_widget_examples, card.local_files_only, transformers_logging.is_progress_bar_enabled()
-    card.generate_widget_examples, card.local_files_only = False, True
+    before = card.widget, card.local_files_only, transformers_logging.is_progress_bar_enabled()
+    card.widget, card.local_files_only = [{}], True  # with a widget there, none is computed
     transformers_logging.disable_progress_bar()
     try:
         yield
     finally:
-        card.generate_widget_examples, card.local_files_only = before[:2]
+        card.widget, card.local_files_only = before[:2]
         if before[2]:
             transformers_logging.enable_progress_bar()

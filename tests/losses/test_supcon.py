@@ -137,3 +137,19 @@ def test_equals_pytorch_metric_learning_for_two_grades() -> None:
         [queries, items], torch.stack([anchors, rows, grades], 1)
     )
     assert ours.item() == pytest.approx(theirs.item(), rel=1e-6)
+
+
+def test_the_gradient_of_tau_is_averaged_over_the_ranks(monkeypatch: pytest.MonkeyPatch) -> None:
+    query, items = torch.tensor([[1.0, 0.0]]), torch.tensor([[1.0, 0.0], [0.0, 1.0]])
+    labels = torch.tensor([[0, 0, 1], [0, 1, 0]])
+
+    def gradient() -> float:
+        loss = GradedSupConLoss(None)
+        loss.compute_loss_from_embeddings([query, items], labels).backward()
+        return loss.log_tau.grad.item()
+
+    alone = gradient()
+    monkeypatch.setattr(torch.distributed, "is_initialized", lambda: True)
+    monkeypatch.setattr(torch.distributed, "get_world_size", lambda: 4)
+    monkeypatch.setattr(torch.distributed, "all_reduce", lambda tensor: tensor.mul_(3))
+    assert gradient() == pytest.approx(alone * 3 / 4)
