@@ -65,7 +65,9 @@ def finish(
     def board(folder: Path) -> dict[str, Any]:
         from mr_st.leaderboard import build_leaderboard
 
-        page = build_leaderboard([gathered.folder / "results"], folder / "site")
+        page = build_leaderboard(
+            [gathered.folder / "results"], folder / "site", cards_dir=step.folder, title=f"{recipe.name}: leaderboard"
+        )
         return {"page": os.path.relpath(page, folder)}
 
     pages = steps.once("leaderboard", "Building the leaderboard", {"version": __version__}, board, (step,))
