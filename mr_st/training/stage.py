@@ -273,6 +273,8 @@ def _finish(
 
 def _open_folder(out: Path, settings: dict[str, Any], identity: str, overwrite: bool) -> StageResult | None:
     """Prepare ``out`` for these settings; the result if the stage is finished there."""
+    for leftover in out.glob(f".tmp-{_MODEL}-*"):  # a kill while the model was written
+        shutil.rmtree(leftover, ignore_errors=True)
     path = out / _SETTINGS_FILE
     before = read_json(path) if path.is_file() else None
     strange = before is None and any((out / name).exists() for name in (_RESULT_FILE, _CHECKPOINTS, _MODEL))

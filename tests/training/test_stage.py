@@ -322,6 +322,17 @@ def test_the_clip_grows_with_the_batch_under_a_sum_only() -> None:
     assert StageConfig(epochs=1, max_grad_norm=2.0).clip("sum") == 2.0
 
 
+def test_bf16_autocast(tiny_base: Path, rows: list[dict], tmp_path: Path) -> None:
+    config = CONFIG.model_copy(update={"precision": "bf16", "epochs": None, "max_steps": 3})
+    result = train(tiny_base, rows, tmp_path / "bf16", config)
+    full = train(tiny_base, rows, tmp_path / "fp32", config.model_copy(update={"precision": "fp32"}))
+    assert result.log_history[0]["loss"] != full.log_history[0]["loss"]
+    assert result.log_history[0]["loss"] == pytest.approx(full.log_history[0]["loss"], rel=0.1)
+    assert all(
+        tensor.dtype == torch.float32 for tensor in weights(result.model_dir).values() if tensor.is_floating_point()
+    )
+
+
 def test_fp16_without_a_gpu_is_refused(tiny_base: Path, rows: list[dict], tmp_path: Path) -> None:
     if torch.cuda.is_available():
         pytest.skip("there is a GPU")
