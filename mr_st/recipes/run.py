@@ -64,6 +64,7 @@ class _Job:
     def run(self) -> RunResult:
         data = self.prepare_data()
         dataset = self.dataset(data)
+        self.check_k(dataset)
         annotator_step, annotator = self.prepare_annotator(data, dataset)
         tower = self.build_tower()
         stage1 = self.train("stage1", self.recipe.stage1, dataset, tower, (data, annotator_step, tower), annotator)
@@ -111,6 +112,18 @@ class _Job:
         from mr_st.data import GradedDataset
 
         return GradedDataset.load(step.folder / "dataset")
+
+    def check_k(self, dataset: GradedDataset) -> None:
+        """Refuse what the miner would refuse, before anything is trained."""
+        spec = self.recipe.mining
+        n_items = len(dataset.items)
+        if spec.items == "judged":
+            n_items = len(set(dataset.judged_pairs("train").item_rows.tolist()))
+        if spec.k > n_items:
+            raise UsageError(
+                f"recipe, mining.k: {spec.k:,} is larger than the catalogue to mine ({n_items:,} items, "
+                f"mining.items: {spec.items}); choose k <= {n_items:,}"
+            )
 
     def prepare_annotator(self, data: Step, dataset: GradedDataset) -> tuple[Step, Annotator]:
         from mr_st.annotation import CrossEncoderAnnotator, JudgmentAnnotator

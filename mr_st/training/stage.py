@@ -69,6 +69,10 @@ class StageResult:
     log_history: list[dict[str, Any]] = field(repr=False)
     settings_hash: str = ""
 
+    def load_model(self) -> SentenceTransformer:
+        """The model, loaded from ``model_dir``."""
+        return load_sentence_transformer(self.model_dir)
+
     @classmethod
     def load(cls, out_dir: str | Path) -> StageResult:
         """The result of a finished stage.

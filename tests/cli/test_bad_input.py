@@ -120,7 +120,7 @@ RECIPE = "name: x\ndata: {source: marketplace, options: {size: tiny}}\nstage1: {
         (RECIPE + "minning: {k: 3}", ["recipe.yaml", "minning", "did you mean mining?"], 2),
         (RECIPE + "model: {base: /no/such/model}", ["/no/such/model", "no such"], 1),
         (RECIPE + "model: {base: no-such-org/no-such-model}", ["no-such-org/no-such-model", "Hub"], 1),
-        (RECIPE + "model: {base: BASE, dim: 16}\nmining: {k: 100000}", ["k", "100000", "catalogue"], 2),
+        (RECIPE + "model: {base: BASE, dim: 16}\nmining: {k: 100000}", ["mining.k", "100,000", "catalogue"], 2),
         (RECIPE + "data: 7", ["recipe.yaml"], 2),
         (RECIPE.replace("tiny", "enormous"), ["enormous", "tiny"], 2),
         (RECIPE.replace("options: {size: tiny}", "options: {sise: tiny}"), ["sise"], 2),
