@@ -39,7 +39,7 @@ def read_model_facts(model_dir: str | Path) -> ModelFacts:
     modules = _json(model_dir / "modules.json")
     settings = _json(model_dir / "config_sentence_transformers.json") or {}
     dim: int | None = None
-    limit: int | None = None
+    limits: list[int] = []
     kinds: list[str] = []
     trunk: dict[str, Any] = {}
     for module in modules if isinstance(modules, list) else []:
@@ -52,8 +52,10 @@ def read_model_facts(model_dir: str | Path) -> ModelFacts:
             if not isinstance(config, dict):
                 continue
             dim = next((config[k] for k in _DIM_KEYS if isinstance(config.get(k), int)), dim)
-            if isinstance(config.get("max_seq_length"), int):
-                limit = limit or config["max_seq_length"]
+            tokenizer = _json(file.parent / "tokenizer_config.json")  # where sentence-transformers 6 keeps the limit
+            for source, key in ((config, "max_seq_length"), (tokenizer, "model_max_length")):
+                if isinstance(source, dict) and isinstance(source.get(key), int):
+                    limits.append(source[key])
             if config.get("architectures"):
                 trunk = trunk or config
         if kinds[0] == "Transformer" and len(kinds) == 1 and folder == model_dir:
@@ -63,7 +65,7 @@ def read_model_facts(model_dir: str | Path) -> ModelFacts:
     return ModelFacts(
         n_parameters=sum(c for c in counts if c is not None) or None,
         dim=dim,
-        max_seq_length=limit or trunk.get("max_position_embeddings"),
+        max_seq_length=min(filter(None, [*limits, trunk.get("max_position_embeddings")]), default=None),
         architecture=next(iter(trunk.get("architectures") or []), None),
         modules=tuple(kinds),
         prompts={str(k): str(v) for k, v in prompts.items() if v} if isinstance(prompts, dict) else {},

@@ -42,7 +42,7 @@ def results_table(result: RunResult) -> Table:
     table.add_column(head[0], no_wrap=True)
     for name in head[1:]:
         is_test = name.startswith("p,")
-        table.add_column(name, justify="right", no_wrap=not is_test, min_width=9 if is_test else 19)
+        table.add_column(name, justify="right", no_wrap=not is_test, min_width=10 if is_test else 19)
     for row, following in zip(rows, [*rows[1:], rows[-1]], strict=True):
         table.add_row(*row, end_section=row[0][:4] != following[0][:4])
     return table
@@ -65,7 +65,8 @@ def protocol_line(result: RunResult) -> str:
         f"{report.task_name}: full catalogue of {protocol['n_items']:,} items, split {protocol['split']}, "
         f"{protocol['n_queries']:,} queries, gains {gains} for grades 0..{len(protocol['gains']) - 1}; recall and "
         "precision at grade >= 1; margins are differences of cosine similarity between grades 2 and 0; brackets are "
-        "95 % bootstrap intervals over queries; p is of the two-sided paired permutation test."
+        "95 % bootstrap intervals over queries; p is of the two-sided paired permutation test, "
+        "↓ where the first is lower."
     )
 
 
@@ -83,7 +84,7 @@ def _interval(interval: Interval | None) -> str:
 
 
 def _p(comparison: Comparison) -> str:
-    sign = "" if comparison.difference >= 0 else " (worse)"
+    sign = "" if comparison.difference >= 0 else " ↓"
     return ("<.001" if comparison.p_value < 0.001 else _number(comparison.p_value)) + sign
 
 

@@ -150,7 +150,7 @@ def test_bad_metadata_is_one_line(block):
     assert "\n" not in str(caught.value)
 
 
-def test_the_facts_come_from_the_models_files(tiny_base):
+def test_the_facts_come_from_the_models_files(tiny_base, tmp_path):
     from sentence_transformers import SentenceTransformer
 
     facts = read_model_facts(tiny_base)
@@ -158,4 +158,7 @@ def test_the_facts_come_from_the_models_files(tiny_base):
     assert facts.n_parameters == sum(p.numel() for p in model.parameters())
     assert facts.dim == 32
     assert facts.max_seq_length == 64
+    model.max_seq_length = 48
+    model.save(str(tmp_path), create_model_card=False)
+    assert read_model_facts(tmp_path).max_seq_length == 48
     assert facts.modules == ("Transformer", "Pooling", "Normalize")
