@@ -1,4 +1,4 @@
-"""The wheel carries everything: templates, recipes, card template, assets; and the model loads without this project."""
+"""The wheel carries everything (templates, recipes, assets), and the model loads without this project."""
 
 from __future__ import annotations
 
