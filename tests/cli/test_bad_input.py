@@ -69,7 +69,7 @@ def test_a_good_folder_passes(folder: Path, capsys: pytest.CaptureFixture[str]) 
 @pytest.mark.parametrize(
     ("spoil", "words"),
     [
-        pytest.param(drop("judgments", JUDGMENTS, "grade"), ["judgments.parquet", "column grade"], id="missing column"),
+        pytest.param(drop("judgments", JUDGMENTS, "grade"), ["judgments.parquet", "column grade"], id="no column"),
         pytest.param(
             change("judgments", JUDGMENTS, grade=[2, 1, 7, 0]),
             ["judgments.parquet", "row 3", "column grade", "7", "0..2"],
@@ -81,7 +81,7 @@ def test_a_good_folder_passes(folder: Path, capsys: pytest.CaptureFixture[str]) 
             id="unknown item",
         ),
         pytest.param(
-            lambda f: write(f, "judgments", {k: [*v, v[0]] for k, v in JUDGMENTS.items()} | {"grade": [2, 1, 2, 0, 0]}),
+            change("judgments", {k: [*v, v[0]] for k, v in JUDGMENTS.items()}, grade=[2, 1, 2, 0, 0]),
             ["judgments.parquet", "row 5", "q1", "i1"],
             id="duplicate pair, other grade",
         ),
@@ -91,7 +91,7 @@ def test_a_good_folder_passes(folder: Path, capsys: pytest.CaptureFixture[str]) 
             id="empty query",
         ),
         pytest.param(
-            lambda f: write(f, "items", {k: v[:0] for k, v in ITEMS.items()}), ["items.parquet", "empty"], id="no items"
+            change("items", {k: v[:0] for k, v in ITEMS.items()}), ["items.parquet", "empty"], id="no items"
         ),
         pytest.param(lambda f: (f / "items.parquet").write_bytes(b"PAR1 cut"), ["items.parquet"], id="truncated file"),
         pytest.param(lambda f: (f / "items.parquet").unlink(), ["items.parquet"], id="missing file"),
@@ -111,7 +111,12 @@ def test_bad_tables(
     assert all(word in err for word in words), err
 
 
-RECIPE = "name: x\ndata: {source: marketplace, options: {size: tiny}}\nstage1: {max_steps: 1}\nstage2: {loss: circle, max_steps: 1}\n"
+RECIPE = """
+name: x
+data: {source: marketplace, options: {size: tiny}}
+stage1: {max_steps: 1}
+stage2: {loss: circle, max_steps: 1}
+"""
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from mr_st.recipes import Recipe, bundled_recipe
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("name: x\nstage1: {loss: supcon, learning_rat: 1}", r"stage1\.learning_rat: unknown key; did you mean learning_rate\?"),
+        ("name: x\nstage1: {learning_rat: 1}", r"stage1\.learning_rat: unknown key; did you mean learning_rate\?"),
         ("name: x\nminning: {k: 3}", r"minning: unknown key; did you mean mining\?"),
         ("name: x\nmining: {k: many}", r"mining\.k: .*found 'many'"),
         ("name: x\nmining: {boundary: 1.5}", r"mining\.boundary: .*less than 1"),
