@@ -11,7 +11,7 @@ prepare_environment() { # $1: the extras, comma-separated
     stamp="$VIRTUAL_ENV/.mr-st-$(cat constraints.txt pyproject.toml <(echo "$1" "$PWD") | sha256sum | cut -c1-16)"
     [ -e "$stamp" ] && return
     echo "Installing into $VIRTUAL_ENV (3-4 minutes, about 3 GB) ..." >&2
-    pip install -q --upgrade pip setuptools wheel 2>/dev/null
+    pip install -q --upgrade pip setuptools -c constraints.txt 2> >(grep -v -i warning >&2)
     pip install -q torch==2.13.0 -c constraints.txt 2> >(grep -v -i warning >&2)
     pip install -q --no-build-isolation -e ".[$1]" -c constraints.txt 2> >(grep -v -i warning >&2)
     touch "$stamp"
