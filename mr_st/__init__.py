@@ -42,7 +42,7 @@ __all__ = [
 if TYPE_CHECKING:
     from mr_st.data import GradedDataset, build_instances
     from mr_st.evaluation import GradedRetrievalEvaluator
-    from mr_st.hub import publish
+    from mr_st.hub.publish import publish
     from mr_st.losses import GradedSupConLoss, MultiClassCircleLoss
     from mr_st.mining import mine
     from mr_st.models import build_two_tower

@@ -12,7 +12,7 @@ import typer
 
 __all__ = ["JsonOption", "Out", "QuietOption", "quiet_libraries"]
 
-_TABLE_WIDTH = 146  # the main table needs this much; a narrower terminal wraps its lines itself
+_TABLE_WIDTH = 160  # the main table needs this much; a narrower terminal wraps its lines itself
 
 QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="Print the result only: no progress, no remarks.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]

@@ -40,18 +40,18 @@ class DataSpec(_Spec):
 
     source: str = "marketplace"
     options: dict[str, Any] = Field(default_factory=dict)
-    item_text_levels: int | None = Field(2, ge=0)
-    max_chars: int = Field(400, ge=16)
+    item_text_levels: int | None = Field(default=2, ge=0)
+    max_chars: int = Field(default=400, ge=16)
 
 
 class ModelSpec(_Spec):
     """The towers: see :func:`mr_st.build_two_tower`."""
 
     base: str = "minilm"
-    dim: int | None = Field(None, ge=8)
+    dim: int | None = Field(default=None, ge=8)
     architecture: Literal["siamese", "asymmetric"] = "siamese"
     heads: Literal["separate", "shared"] | None = "separate"
-    max_seq_length: int | None = Field(None, ge=8)
+    max_seq_length: int | None = Field(default=None, ge=8)
     prompts: dict[str, str] | None = None
 
 
@@ -76,13 +76,13 @@ class AnnotatorSpec(_Spec):
 class MiningSpec(_Spec):
     """See :func:`mr_st.mine`."""
 
-    k: int = Field(100, ge=2)
-    boundary: float = Field(0.5, gt=0, lt=1)
-    min_confidence: float | None = Field(None, ge=0, le=1)
+    k: int = Field(default=100, ge=2)
+    boundary: float = Field(default=0.5, gt=0, lt=1)
+    min_confidence: float | None = Field(default=None, ge=0, le=1)
     items: Literal["judged", "all"] = "judged"
-    max_negatives: int | None = Field(None, ge=1)
-    max_positives: int | None = Field(None, ge=1)
-    min_judged: int = Field(1, ge=1)
+    max_negatives: int | None = Field(default=None, ge=1)
+    max_positives: int | None = Field(default=None, ge=1)
+    min_judged: int = Field(default=1, ge=1)
 
 
 class EvaluationSpec(_Spec):
@@ -91,7 +91,7 @@ class EvaluationSpec(_Spec):
     task: str = "MarketplaceRetrieval"
     split: str = "test"
     ks: tuple[int, ...] = (10, 50, 100)
-    dev_items: int | None = Field(1000, ge=10)
+    dev_items: int | None = Field(default=1000, ge=10)
 
     @field_validator("ks")
     @classmethod
@@ -131,7 +131,7 @@ class Recipe(_Spec):
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
     description: str = ""
-    seed: int = Field(0, ge=0)
+    seed: int = Field(default=0, ge=0)
     data: DataSpec = DataSpec()
     model: ModelSpec = ModelSpec()
     instances: InstancesSpec = InstancesSpec()
