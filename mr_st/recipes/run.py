@@ -243,7 +243,7 @@ class _Job:
                 epochs,
                 config.seed,
                 caps=self.recipe.instances.caps,
-                annotator=annotator,
+                annotator=annotator if self.recipe.instances.fill_one_grade else None,
                 **self._text_format(),
             )
 

@@ -56,9 +56,17 @@ class ModelSpec(_Spec):
 
 
 class InstancesSpec(_Spec):
-    """How many items of each grade an instance holds at most (``method.md``, Eq. 1)."""
+    """How queries and items become training rows (Eq. 1 of the paper).
+
+    Args:
+        caps: How many items of each grade an instance holds at most.
+        fill_one_grade: Give a query that is judged with one grade only random items, graded by the annotator, as its
+            contrast; else such queries are left out, and counted. A weak annotator does harm here: it has seen
+            judged items only, and may take random ones for relevant.
+    """
 
     caps: dict[int, int] = Field(default_factory=lambda: {2: 4, 1: 4, 0: 8})
+    fill_one_grade: bool = True
 
 
 class AnnotatorSpec(_Spec):
