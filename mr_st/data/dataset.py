@@ -185,10 +185,13 @@ class GradedDataset:
     @cached_property
     def fingerprint(self) -> str:
         """Content hash of the tables and the scale; where the data lies, its name and its source do not count."""
-        from mr_st.data.fingerprint import table_hash
+        from mr_st.data.fingerprint import batches_hash
+        from mr_st.data.spool import table_batches
 
-        tables = {table: getattr(self, table) for table in TABLES}
-        hashes = {table: None if value is None else table_hash(arrow_table(value)) for table, value in tables.items()}
+        hashes: dict[str, str | None] = {}
+        for name in TABLES:
+            table = getattr(self, name)
+            hashes[name] = None if table is None else batches_hash(arrow_schema(name), table_batches(table))
         return settings_hash({"tables": hashes, "scale": self.scale.to_dict()})
 
     # ---- splits and pairs ------------------------------------------------------------------------------------------

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ import pyarrow.compute as pc
 
 from mr_st.identity import settings_hash
 
-__all__ = ["table_hash"]
+__all__ = ["batches_hash", "table_hash"]
 
 
 def table_hash(table: pa.Table) -> str:
@@ -22,24 +23,36 @@ def table_hash(table: pa.Table) -> str:
         >>> table_hash(table) == table_hash(pa.concat_tables([table.slice(0, 1), table.slice(1)]))
         True
     """
-    return settings_hash(
-        [[name, _column_hash(column)] for name, column in zip(table.column_names, table.columns, strict=True)]
-    )
+    return batches_hash(table.schema, table.to_batches())
 
 
-def _column_hash(column: pa.ChunkedArray) -> list[Any]:
+def batches_hash(schema: pa.Schema, batches: Iterable[pa.RecordBatch]) -> str:
+    """The same of a table that comes batch by batch; one batch at a time is held."""
+    hashes = [_ColumnHash(field.type) for field in schema]
+    for batch in batches:
+        for column_hash, column in zip(hashes, batch.columns, strict=True):
+            column_hash.update(column)
+    return settings_hash([[name, h.digests()] for name, h in zip(schema.names, hashes, strict=True)])
+
+
+class _ColumnHash:
     """Three streams: which values are there, how long each is, and their bytes; then the parts of a list."""
-    nulls, sizes, content = hashlib.sha256(), hashlib.sha256(), hashlib.sha256()
-    parts: list[pa.Array] = []
-    is_list, is_text = pa.types.is_list(column.type), pa.types.is_string(column.type)
-    for chunk in column.chunks:
+
+    def __init__(self, kind: pa.DataType) -> None:
+        self.kind = kind
+        self.n_rows = 0
+        self.nulls, self.sizes, self.content = hashlib.sha256(), hashlib.sha256(), hashlib.sha256()
+        self.parts = _ColumnHash(kind.value_type) if pa.types.is_list(kind) else None
+
+    def update(self, chunk: pa.Array) -> None:
+        self.n_rows += len(chunk)
         valid = chunk.is_valid().to_numpy(zero_copy_only=False)
-        nulls.update(np.ascontiguousarray(valid, dtype=np.uint8).data)
-        if is_list:
-            sizes.update(_lengths(pc.list_value_length(chunk)))
-            parts.append(chunk.flatten())
-        elif is_text:
-            sizes.update(_lengths(pc.binary_length(chunk)))
+        self.nulls.update(np.ascontiguousarray(valid, dtype=np.uint8).data)
+        if self.parts is not None:
+            self.sizes.update(_lengths(pc.list_value_length(chunk)))
+            self.parts.update(chunk.flatten())
+        elif pa.types.is_string(self.kind):
+            self.sizes.update(_lengths(pc.binary_length(chunk)))
             # a fresh, dense copy: null values own no bytes, and offsets start at 0
             dense = pa.concat_arrays([chunk.drop_null().slice(0, 0), chunk.drop_null()])
             data = dense.buffers()[2]
@@ -47,15 +60,16 @@ def _column_hash(column: pa.ChunkedArray) -> list[Any]:
                 offsets = np.frombuffer(dense.buffers()[1], dtype=np.int32)[
                     dense.offset : dense.offset + len(dense) + 1
                 ]
-                content.update(memoryview(data)[int(offsets[0]) : int(offsets[-1])])
+                self.content.update(memoryview(data)[int(offsets[0]) : int(offsets[-1])])
         else:
             values = chunk.fill_null(0) if chunk.null_count else chunk
-            content.update(np.ascontiguousarray(values.to_numpy(zero_copy_only=False)).data)
-    kind = "list" if is_list else str(column.type)  # the name of a list's inner field depends on where it was read
-    digests: list[Any] = [kind, len(column), *(d.hexdigest() for d in (nulls, sizes, content))]
-    if is_list:
-        digests.append(_column_hash(pa.chunked_array(parts, type=column.type.value_type)))
-    return digests
+            self.content.update(np.ascontiguousarray(values.to_numpy(zero_copy_only=False)).data)
+
+    def digests(self) -> list[Any]:
+        # the name of a list's inner field depends on where it was read
+        kind = str(self.kind) if self.parts is None else "list"
+        found: list[Any] = [kind, self.n_rows, *(d.hexdigest() for d in (self.nulls, self.sizes, self.content))]
+        return found if self.parts is None else [*found, self.parts.digests()]
 
 
 def _lengths(lengths: pa.Array) -> memoryview:
