@@ -32,6 +32,8 @@ class Problem:
         mend: What to do about it.
         row: Row number, counted from 1 as a person would, or None for the whole file.
         column: Column name, or None.
+        rule: Name of the broken rule, by which problems are grouped; empty where none has a name.
+        n_faults: How many faults this line stands for: more than 1 where the rest of a long list is only counted.
     """
 
     where: str
@@ -39,6 +41,8 @@ class Problem:
     mend: str
     row: int | None = None
     column: str | None = None
+    rule: str = ""
+    n_faults: int = 1
 
     def __str__(self) -> str:
         place = self.where
