@@ -1,6 +1,7 @@
-"""Pure text: tokens and what two texts share."""
+"""Pure text: tokens, what two texts share, and how texts are misspelt."""
 
 from mr_st.text.normalise import normalise, tokens
 from mr_st.text.overlap import pair_overlaps, token_overlap
+from mr_st.text.spelling import SpellingChannel, edit_distance
 
-__all__ = ["normalise", "pair_overlaps", "token_overlap", "tokens"]
+__all__ = ["SpellingChannel", "edit_distance", "normalise", "pair_overlaps", "token_overlap", "tokens"]
