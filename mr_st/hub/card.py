@@ -19,8 +19,9 @@ from mr_st.hub.card_parts import (
     result_tables,
     stage_rows,
 )
-from mr_st.hub.markdown import Markdown, code, escape, literal
 from mr_st.hub.model_facts import read_model_facts
+from mr_st.hub_client import license_terms
+from mr_st.text.markdown import Markdown, code, escape, literal
 
 if TYPE_CHECKING:
     from huggingface_hub import EvalResult
@@ -29,11 +30,6 @@ if TYPE_CHECKING:
 
 __all__ = ["build_card", "check_card", "with_model_id"]
 
-_LICENSES = {
-    "apache-2.0", "mit", "bsd-2-clause", "bsd-3-clause", "cc0-1.0", "cc-by-3.0", "cc-by-4.0", "cc-by-sa-3.0",
-    "cc-by-sa-4.0", "cc-by-nc-4.0", "cc-by-nc-sa-4.0", "cdla-permissive-2.0", "gpl-3.0", "lgpl-3.0", "agpl-3.0",
-    "mpl-2.0", "odc-by", "odbl", "openrail", "unlicense", "gemma", "llama3.1", "llama3.2",
-}  # fmt: skip
 _TAGS = [
     "sentence-transformers",
     "sentence-similarity",
@@ -189,12 +185,6 @@ def _metadata(
 ) -> str:
     from huggingface_hub import ModelCardData
 
-    known = (license or "").strip().lower()
-    terms: dict[str, Any] = {}
-    if known in _LICENSES:
-        terms["license"] = known
-    elif known and known != "unknown":
-        terms.update(license="other", license_name=re.sub(r"[^a-z0-9.]+", "-", known).strip("-")[:60] or "other")
     languages = [language] if isinstance(language, str) else list(language or [])
     results = [result for report in reports for result in _eval_results(report)]
     card_data = ModelCardData(
@@ -205,7 +195,7 @@ def _metadata(
         base_model=base_model if re.fullmatch(r"(?!local/)[\w.-]+/[\w.-]+", base_model or "") else None,
         model_name=model_id.rsplit("/", 1)[-1] if results else None,
         eval_results=results or None,
-        **terms,
+        **license_terms(license),
     )
     return card_data.to_yaml()
 

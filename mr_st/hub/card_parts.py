@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from mr_st.evaluation.wording import metric_label, protocol_line
-from mr_st.hub.markdown import Markdown, code, escape, number, p_value, signed
+from mr_st.text.markdown import Markdown, code, escape, number, p_value, signed
 
 if TYPE_CHECKING:
     from mr_st.evaluation import Comparison, GradedReport

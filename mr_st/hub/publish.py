@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import os
-import re
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
 from mr_st.errors import MrStError, UsageError
 from mr_st.files import atomic_folder, read_json
+from mr_st.hub_client import hub_endpoint, one_line, raise_hub_error
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 __all__ = ["Publication", "publish"]
 
 _PICKLES = {".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".joblib", ".h5"}
-_MESSAGE_LENGTH = 240  # how much of the Hub's own words an error repeats
 
 
 @dataclass(frozen=True)
@@ -87,7 +86,7 @@ def publish(
     text = _card_text(model_dir, files, card, repo_id)
     files["README.md"] = text.encode()
     plan = Publication(
-        where=str(folder) if folder else f"{_hub_endpoint()}/{repo_id}",
+        where=str(folder) if folder else f"{hub_endpoint()}/{repo_id}",
         files=tuple(sorted(files)),
         n_bytes=sum(len(f) if isinstance(f, bytes) else f.stat().st_size for f in files.values()),
         card=text,
@@ -128,7 +127,7 @@ def _parse_destination(destination: str | Path) -> tuple[Path | None, str | None
         is_id = "/" in text
     if not is_id:
         raise UsageError(
-            f"destination {_one_line(ascii(text))} is neither a folder nor a Hub id; write ./name for a folder, or "
+            f"destination {one_line(ascii(text))} is neither a folder nor a Hub id; write ./name for a folder, or "
             "org/name (letters, digits, '-', '_', '.') for the Hub"
         )
     return None, text
@@ -188,7 +187,7 @@ def _check_modules(model_dir: Path) -> None:
     for kind in types:
         if not str(kind).startswith("sentence_transformers."):
             raise MrStError(
-                f"{modules_file}: module {_one_line(ascii(kind))} is not one of sentence-transformers' own, so "
+                f"{modules_file}: module {one_line(ascii(kind))} is not one of sentence-transformers' own, so "
                 "loading would need remote code; build the model from its modules"
             )
 
@@ -233,12 +232,6 @@ def _write_folder(files: Mapping[str, Path | bytes], folder: Path) -> None:
         raise MrStError(f"{folder}: cannot write there ({error.strerror}); choose another folder") from error
 
 
-def _hub_endpoint() -> str:
-    from huggingface_hub import constants
-
-    return constants.ENDPOINT.rstrip("/")
-
-
 def _commit(
     files: Mapping[str, Path | bytes],
     repo_id: str,
@@ -265,7 +258,7 @@ def _commit(
         ]
         info = _quietly_commit(api, repo_id, operations, message, revision, create_pr)
     except Exception as error:
-        _refuse(error, repo_id, step, token)
+        raise_hub_error(error, repo_id, step, token, "unset it to publish, or publish to a folder")
     return str(info.pr_url or info.commit_url)
 
 
@@ -279,49 +272,3 @@ def _quietly_commit(
         return api.create_commit(
             repo_id, operations, commit_message=message, revision=revision, create_pr=create_pr or None
         )
-
-
-def _refuse(error: Exception, repo_id: str, step: str, token: str | None) -> NoReturn:
-    """Raise one clear line for whatever the Hub's client raised; no token, no chained traceback."""
-    from huggingface_hub.errors import HfHubHTTPError, HTTPError, LocalTokenNotFoundError, OfflineModeIsEnabled
-
-    at = f"{repo_id} on {_hub_endpoint()}, {step}"
-    if isinstance(error, OfflineModeIsEnabled):
-        what = "HF_HUB_OFFLINE is set; unset it to publish, or publish to a folder"
-    elif isinstance(error, LocalTokenNotFoundError):
-        what = "no Hub token found; run `hf auth login` or set HF_TOKEN"
-    elif isinstance(error, HfHubHTTPError) and error.response is not None:
-        status = error.response.status_code
-        mend = _MENDS.get(status, "try again later" if status >= 500 else "see what the Hub says")
-        said = getattr(error, "server_message", None) or ""
-        what = f"the Hub answered {status}{f' ({_one_line(said, token)})' if said else ''}; {mend}"
-    elif isinstance(error, (HTTPError, ConnectionError, TimeoutError)):
-        what = f"no connection ({type(error).__name__}); check the network and HF_ENDPOINT, then run again"
-    elif isinstance(error, (ValueError, OSError)):
-        what = f"{_one_line(str(error), token)}; mend that and run again"
-    else:
-        raise error
-    raise MrStError(f"{at}: {what}") from None
-
-
-_MENDS = {
-    400: "the Hub does not accept the card or a file; see what it says",
-    401: "the token is missing or not valid; run `hf auth login` or set HF_TOKEN",
-    403: "the token may not write there; use one with write access to that namespace",
-    404: "no such repository or branch, or the token may not see it; check the id and the token",
-    409: "the repository is being changed by someone else; run again",
-    412: "the branch has moved on meanwhile; run again",
-    429: "too many requests; wait and run again",
-}
-
-
-def _one_line(text: str, token: str | None = None) -> str:
-    """Text from elsewhere made fit for one line of an error: no tokens, no control characters, not long."""
-    from huggingface_hub import get_token
-
-    for secret in (token, get_token()):
-        if secret:
-            text = text.replace(secret, "[token]")
-    text = re.sub(r"(hf_[A-Za-z0-9]{6,}|Bearer\s+\S+)", "[token]", text)
-    text = " ".join("".join(c if c.isprintable() else " " for c in text).split())
-    return text if len(text) <= _MESSAGE_LENGTH else text[: _MESSAGE_LENGTH - 1] + "…"
