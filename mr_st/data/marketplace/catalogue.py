@@ -95,3 +95,17 @@ class Catalogue:
         """Types that are bought to go with one of ``keys``."""
         found = dict.fromkeys(partner for key in keys for partner in self.types[key].partners)
         return tuple(key for key in found if key in self.types and key not in keys)
+
+    def neighbours(self, key: str) -> tuple[str, ...]:
+        """The types next to ``key`` in its department: shoppers compare them, none stands in for it."""
+        return self._neighbours[key]
+
+    @cached_property
+    def _neighbours(self) -> dict[str, tuple[str, ...]]:
+        found: dict[str, tuple[str, ...]] = {}
+        for department in self.departments:
+            keys = [one.key for one in department.types]
+            for at, key in enumerate(keys):
+                near = [keys[(at + step) % len(keys)] for step in (-2, -1, 1, 2)]
+                found[key] = tuple(dict.fromkeys(other for other in near if other != key))
+        return found

@@ -9,11 +9,15 @@ import numpy as np
 
 __all__ = ["TokenOverlap"]
 
-_WORD = re.compile(r"[a-z0-9]+")
+_WORD = re.compile(r"[\u3040-\u30ff\u3400-\u9fff]+|[^\W_\u3040-\u30ff\u3400-\u9fff]+")
 
 
 def _words(text: str) -> list[str]:
-    found = _WORD.findall(text.lower())
+    """Distinct words without a plural s; Japanese, which has no spaces, as pairs of neighbouring characters."""
+    found: list[str] = []
+    for word in _WORD.findall(text.lower()):
+        is_japanese = len(word) > 2 and "\u3040" <= word[0] <= "\u9fff"
+        found += [word[at : at + 2] for at in range(len(word) - 1)] if is_japanese else [word]
     return list(dict.fromkeys(word[:-1] if len(word) > 3 and word.endswith("s") else word for word in found))
 
 

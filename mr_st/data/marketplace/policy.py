@@ -22,10 +22,10 @@ class Intent:
     """What a shopper means.
 
     Args:
-        kind: type, attribute, brand, use, compatibility, negation or group.
+        kind: type, attribute, brand, price, use, compatibility, negation or group.
         types: Any of these product types is what is asked for.
         topic: Name of the use or the group asked for, or "".
-        required: (attribute, value) pairs that must hold; ``brand`` is an attribute too.
+        required: (attribute, value) pairs that must hold; ``brand`` and ``price`` are attributes too.
         excluded: (attribute, value) pairs that must not hold.
         siblings: Types that can stand in for ``types``.
         partners: Types that go with ``types``.
@@ -46,11 +46,13 @@ class Listing:
 
     Args:
         type: Key of the product type.
-        stated: Attribute (``brand`` too) to the values stated.
+        stated: Attribute (``brand`` and ``price`` too) to the values stated.
+        also: Keys of further types that come with it in a bundle; what is stated is stated of ``type`` alone.
     """
 
     type: str
     stated: Mapping[str, tuple[str, ...]]
+    also: tuple[str, ...] = ()
 
 
 def grade(intent: Intent, item: Listing) -> tuple[int, str]:
@@ -59,7 +61,8 @@ def grade(intent: Intent, item: Listing) -> tuple[int, str]:
     2, relevant: the right type, and everything asked for holds.
     1, partial: a substitute, where exactly one thing is not as asked (one attribute, the brand, or the type being a
     sibling of the same substitute group); or a complement, a partner of the type asked for, when the shopper asked for
-    nothing else, or only for a device and the partner suits the same device.
+    nothing else, or only for a device and the partner suits the same device; or the type asked for, with nothing else
+    wanted, as the smaller part of a bundle. (A bundle whose main part is asked for is judged by that part.)
     0, irrelevant: another kind of product; two or more things not as asked; made for another device, animal or wearer;
     or something that the shopper ruled out.
 
@@ -74,22 +77,28 @@ def grade(intent: Intent, item: Listing) -> tuple[int, str]:
         ours; the grades' meaning after arXiv 2602.17654, section 3.
     """
     missed: list[str] = []
-    if item.type in intent.siblings:
+    judged, stated_of_it = item.type, item.stated
+    if judged in intent.types:
+        pass
+    elif bundled := next((key for key in item.also if key in intent.types), None):
+        missed.append(f"{bundled} comes only together with {item.type}")
+        judged, stated_of_it = bundled, {}
+    elif item.type in intent.siblings:
         missed.append(f"{item.type} stands in for {intent.topic or intent.types[0]}")
     elif item.type in intent.partners:
         return _grade_complement(intent, item)
-    elif item.type not in intent.types:
+    else:
         return 0, f"another kind of product: {item.type}"
 
     for attribute, asked in intent.required:
-        stated = item.stated.get(attribute, ())
-        if _holds(asked, stated) or _is_named_so(asked, item.type):
+        stated = stated_of_it.get(attribute, ())
+        if _holds(asked, stated) or _is_named_so(asked, judged):
             continue
         if stated and attribute in HARD_ATTRIBUTES:
             return 0, f"{attribute} is {_said(stated)}, useless where {asked} is asked"
         missed.append(f"{attribute} is {_said(stated)}, not {asked}" if stated else f"does not state {attribute}")
     for attribute, ruled_out in intent.excluded:
-        stated = item.stated.get(attribute, ())
+        stated = stated_of_it.get(attribute, ())
         if _holds(ruled_out, stated):
             return 0, f"{attribute} is {_said(stated)}, which is ruled out"
         if not stated:

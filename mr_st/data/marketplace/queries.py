@@ -1,242 +1,167 @@
-"""What shoppers mean (intents drawn from the shelves) and what they type (paraphrases, short forms, misspellings)."""
+"""Queries with what they mean: drawn from head to tail, seen and unseen, in every language, some misspelt."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from random import Random
 
 import numpy as np
 
-from mr_st.data.marketplace.catalogue import Catalogue
-from mr_st.data.marketplace.families import FAMILIES
+from mr_st.data.marketplace.intents import IntentWriter
 from mr_st.data.marketplace.policy import Intent
-from mr_st.data.marketplace.schema import ProductType
-from mr_st.data.marketplace.shop import Item
-from mr_st.data.marketplace.vocabulary import ABBREVIATIONS, ways_to_say
+from mr_st.data.marketplace.shop import Item, Shop, draw_language
+from mr_st.errors import UsageError
+from mr_st.text.spelling import SpellingChannel
 
-__all__ = ["KIND_SHARES", "draw_intent", "misspell", "write_query"]
+__all__ = ["QUERY_LANGUAGES", "Query", "draw_queries"]
 
-KIND_SHARES: dict[str, float] = {
-    "type": 0.13,
-    "attribute": 0.32,
-    "brand": 0.13,
-    "use": 0.15,
-    "compatibility": 0.12,
-    "negation": 0.08,
-    "group": 0.07,
-}
-"""How often each way to ask is tried; where the drawn type does not allow it (few fit a device), all is redrawn."""
+QUERY_LANGUAGES: dict[str, float] = {"en": 0.84, "es": 0.04, "fr": 0.04, "de": 0.04, "ja": 0.04}
+"""Share of the queries that are typed in each language."""
 
-_DEVICE = ("model", "fits")
-_CAN_BE_EXCLUDED = ("material", "scent", "flavor", "pattern", "color", "style", "theme", "neck")
-_PLAIN = ("color", "material", "audience", "pet")  # what a shopper adds to a use or a group
-_AFTER_NOUN = (
-    "for",
-    "with",
-    "without",
-    "w",
-    "no",
-    "wont",
-    "can",
-    "that",
-    "folds",
-    "turns",
-    "stays",
-    "keeps",
-    "blocks",
-)
-_ENDINGS = ("",) * 16 + (" online", " ideas", " for sale", " please")
-_LEADS = ("",) * 16 + ("best ", "good ", "looking for ", "need ", "buy ")
-_ROWS = ("qwertyuiop", "asdfghjkl", "zxcvbnm")  # a keyboard
-_NEARBY = {key: row[max(0, at - 1) : at] + row[at + 1 : at + 2] for row in _ROWS for at, key in enumerate(row)}
+UNSEEN_SHARE = 0.30  # of the dev and test queries: nothing in training means the same
+NEW_TYPE_SHARE = 1 / 3  # of the unseen test queries: no training query names their product type
+NEW_TYPES = 0.06  # of the types: no training query names them
+MISSPELT_SHARE = 0.06  # of each split's queries
+ANOTHER_WORDING_SHARE = 0.28  # of the training queries: a head intent in other words
 
 
-def draw_intent(
-    kind: str, shelves: dict[str, list[Item]], keys: Sequence[str], catalogue: Catalogue, rng: np.random.Generator
-) -> Intent | None:
-    """Draw an intent that at least one item on the shelves meets in full, or None where this draw gives none.
+@dataclass(frozen=True)
+class Query:
+    """One query: its text, what it means, and where it stands."""
+
+    query_id: str
+    text: str
+    intent: Intent
+    split: str
+    frequency: float
+    locale: str
+    kind: str = "organic"
+    source_query_id: str | None = None
+
+
+def draw_queries(shop: Shop, items: Sequence[Item], counts: Mapping[str, int]) -> list[Query]:
+    """Draw the queries of a shop; no text stands twice, and no intent of the unseen ones in training.
 
     Args:
-        kind: One of :data:`KIND_SHARES`.
-        shelves: Items by type.
-        keys: The types that may be asked for.
-        catalogue: What the types are.
-        rng: Where chance comes from.
+        shop: The shop; its seed is the queries'.
+        items: What they are drawn from: each has at least one item here that meets it in full.
+        counts: How many queries train, dev and test have.
+
+    Raises:
+        UsageError: there is too little on the shelves for so many.
     """
-    if kind == "use":
-        uses = [use for use in catalogue.uses if set(use.types) & set(keys)]
-        use = uses[int(rng.integers(len(uses)))]
-        return _whole(kind, use.types, use.name, shelves, catalogue, rng, extra=0.3)
-    if kind == "group":
-        groups = [group for group, members in catalogue.groups.items() if set(members) & set(keys)]
-        group = groups[int(rng.integers(len(groups)))]
-        return _whole(kind, catalogue.groups[group], group, shelves, catalogue, rng, extra=0.55)
-    key = keys[int(rng.integers(len(keys)))]
-    item = _pick(shelves[key], rng)
-    device = [(name, item.stated[name][0]) for name in _DEVICE if name in item.stated]
-    free = [name for name in item.stated if name not in (*_DEVICE, "brand")]
-    required: list[tuple[str, str]] = []
-    excluded: list[tuple[str, str]] = []
-    if kind == "attribute":
-        required = _some_of(item, free, 1 if rng.random() < 0.5 else 2, rng)
-    elif kind == "brand" and "brand" in item.stated and not device:
-        required = [("brand", item.stated["brand"][0]), *_some_of(item, free, int(rng.random() < 0.45), rng)]
-    elif kind == "compatibility" and device:
-        required = [*device, *_some_of(item, free, int(rng.random() < 0.35), rng)]
-    elif kind == "negation":
-        names = [name for name in _CAN_BE_EXCLUDED if name in item.stated]
-        others = [(name, value) for name in names for value in _other_values(catalogue.types[key], name, item)]
-        if others:
-            excluded = [others[int(rng.integers(len(others)))]]
-    if kind != "type" and not required and not excluded:
-        return None
-    return _intent(kind, (key,), "", required, excluded, catalogue, with_partners=True)
+    writer = _Writer(shop, items)
+    n_train, n_dev, n_test = (round(counts[split] * (1 - MISSPELT_SHARE)) for split in ("train", "dev", "test"))
+    n_again = round(n_train * ANOTHER_WORDING_SHARE)
+    new_dev, new_test = round(n_dev * UNSEEN_SHARE), round(n_test * UNSEEN_SHARE)
+    n_new_types = round(new_test * NEW_TYPE_SHARE)
+
+    known = writer.new_intents(n_train - n_again, writer.old_types)
+    weights = 1.0 / (np.arange(len(known)) + 3.0) ** 0.8  # head to tail
+    plan = [(intent, "train", weight) for intent, weight in zip(known, weights, strict=True)]
+    for split, count, power in (
+        ("train", n_again, 1.0),
+        ("dev", n_dev - new_dev, 0.5),
+        ("test", n_test - new_test, 0.5),
+    ):
+        plan += [(known[at], split, weights[at]) for at in writer.choose(weights**power, count)]
+    rare = float(weights[-1])
+    plan += [(intent, "dev", rare) for intent in writer.new_intents(new_dev, writer.old_types)]
+    plan += [(intent, "test", rare) for intent in writer.new_intents(n_new_types, writer.new_types)]
+    plan += [(intent, "test", rare) for intent in writer.new_intents(new_test - n_new_types, writer.old_types)]
+    for intent, split, weight in plan:
+        writer.write(intent, split, weight)
+    for split, count in counts.items():
+        writer.write_misspelt(split, count - writer.count(split))
+    return writer.queries
 
 
-def _whole(
-    kind: str,
-    types: tuple[str, ...],
-    topic: str,
-    shelves: dict[str, list[Item]],
-    catalogue: Catalogue,
-    rng: np.random.Generator,
-    extra: float,
-) -> Intent | None:
-    """A use or a group, sometimes with one plain attribute."""
-    key = types[int(rng.integers(len(types)))]
-    item = _pick(shelves[key], rng)
-    plain = [name for name in _PLAIN if name in item.stated]
-    required = _some_of(item, plain, int(rng.random() < extra), rng)
-    return _intent(kind, types, topic, required, [], catalogue, with_partners=False)
+class _Writer:
+    """Draws intents that are all different, and texts that are all different."""
 
+    def __init__(self, shop: Shop, items: Sequence[Item]):
+        catalogue = shop.catalogue
+        self.rng, self._by_weight = Random(f"{shop.seed} queries"), np.random.default_rng([shop.seed, 2])
+        self.wordings = shop.wordings
+        self.queries: list[Query] = []
+        shelves: dict[str, list[Item]] = {key: [] for key in catalogue.types}
+        for item in items:
+            shelves[item.type].append(item)
+        keys = [key for key in catalogue.types if shelves[key]]
+        new = set(self.rng.sample(range(len(keys)), max(1, round(len(keys) * NEW_TYPES))))
+        self.new_types = [key for at, key in enumerate(keys) if at in new]
+        self.old_types = [key for at, key in enumerate(keys) if at not in new]
+        self._intent_writer = IntentWriter(shelves, catalogue)
+        self._channels = {
+            wording.locale: SpellingChannel.default(wording.locale) for wording in self.wordings.values()
+        }
+        self._intents: set[Intent] = set()
+        self._texts: set[str] = set()
+        self._counts: dict[str, int] = {}
 
-def _intent(
-    kind: str,
-    types: tuple[str, ...],
-    topic: str,
-    required: list[tuple[str, str]],
-    excluded: list[tuple[str, str]],
-    catalogue: Catalogue,
-    with_partners: bool,
-) -> Intent:
-    siblings = catalogue.siblings(types)
-    partners = tuple(key for key in catalogue.partners(types) if key not in siblings) if with_partners else ()
-    return Intent(kind, types, topic, tuple(sorted(required)), tuple(excluded), siblings, partners)
+    def new_intents(self, count: int, keys: Sequence[str]) -> list[Intent]:
+        """Intents that nobody had before, all of whose types are in ``keys``."""
+        found: list[Intent] = []
+        for _ in range(200 * count):
+            if len(found) == count:
+                return found
+            intent = self._intent_writer.draw(keys, self.rng)
+            if intent and intent not in self._intents:
+                self._intents.add(intent)
+                found.append(intent)
+        raise UsageError(f"the shop is too small for {count} different intents; ask for fewer queries")
 
+    def choose(self, weights: np.ndarray, count: int) -> list[int]:
+        """Indices drawn by weight; each at most three times."""
+        pool = np.repeat(np.arange(len(weights)), 3)
+        drawn = self._by_weight.choice(pool, count, replace=False, p=weights[pool] / weights[pool].sum())
+        return [int(at) for at in drawn]
 
-def _some_of(item: Item, names: list[str], count: int, rng: np.random.Generator) -> list[tuple[str, str]]:
-    chosen = [names[int(at)] for at in rng.permutation(len(names))[:count]]
-    return [(name, _pick(item.stated[name], rng)) for name in chosen]
+    def write(self, intent: Intent, split: str, weight: float) -> None:
+        """Add a query for ``intent`` whose text nobody has typed; a few words more when all short ways are taken."""
+        wording = self.wordings[draw_language(QUERY_LANGUAGES, self.rng)]
+        text = ""
+        for _ in range(60):
+            text = wording.query(intent, self.rng)
+            if text not in self._texts:
+                break
+        if text in self._texts:  # few ways to say it, all of them taken
+            wording = self.wordings["en"]
+            text = wording.query(intent, self.rng)
+            while text in self._texts:
+                text += " please"
+        share = self.rng.uniform(0.3, 1.0)
+        self._add(text, intent, split, round(1000.0 * float(weight) * share, 3), wording.locale)
 
+    def write_misspelt(self, split: str, count: int) -> None:
+        """Add misspelt forms of ``count`` queries of the split."""
+        sources = [query for query in self.queries if query.split == split]
+        self.rng.shuffle(sources)
+        for source in sources:
+            if count <= 0:
+                return
+            text = self._channels[source.locale].misspell(source.text, self.rng, must_change=True)
+            if text not in self._texts:
+                frequency = round(source.frequency * 0.1, 3)
+                self._add(text, source.intent, split, frequency, source.locale, "spelling", source.query_id)
+                count -= 1
 
-def _other_values(one: ProductType, name: str, item: Item) -> list[str]:
-    return [value for value in one.attributes[name] if value not in item.stated[name]]
+    def count(self, split: str) -> int:
+        """Queries of a split so far."""
+        return self._counts.get(split, 0)
 
-
-def _pick(values: Sequence[Any], rng: np.random.Generator) -> Any:
-    return values[int(rng.integers(len(values)))]
-
-
-def write_query(intent: Intent, catalogue: Catalogue, rng: np.random.Generator) -> str:
-    """Type a query for ``intent``: one of many ways to say it, in lower case."""
-    said = [_say(value, rng) for name, value in intent.required if name not in (*_DEVICE, "brand")]
-    if intent.kind == "use":
-        phrases = next(use.phrases for use in catalogue.uses if use.name == intent.topic)
-        text = _pick(phrases, rng) + "".join(_WISHES[name].format(value) for name, value in intent.required)
-    elif intent.kind == "group":
-        phrases = catalogue.group_phrases[intent.topic]  # the first is a noun, the others may be sentences
-        text = _around(phrases[0], said, rng) if said else _pick(phrases, rng)
-    else:
-        one = catalogue.types[intent.types[0]]
-        noun = _pick(one.asked, rng) if one.asked and rng.random() < 0.4 else _pick(one.names, rng)
-        text = _with_constraints(intent, noun, said, rng)
-        if not intent.excluded:
-            text = _pick(_LEADS, rng) + text
-    text = (text.strip() + _pick(_ENDINGS, rng)).lower()
-    return _shorten(text, rng) if rng.random() < 0.12 else text
-
-
-_WISHES = {"color": " in {}", "material": " made of {}", "audience": " for {}", "pet": " for my {}"}
-
-
-def _with_constraints(intent: Intent, noun: str, said: list[str], rng: np.random.Generator) -> str:
-    wanted = dict(intent.required)
-    if intent.excluded:
-        return _pick(_NEGATIONS, rng).format(n=noun, v=_say(intent.excluded[0][1], rng))
-    core = _around(noun, said, rng)
-    if "fits" in wanted:
-        return _pick(_FITS, rng).format(n=core, d=_device(wanted["fits"], rng))
-    if "model" in wanted:
-        return _pick(("{d} {n}", "{n} {d}", "{d} {s}"), rng).format(
-            n=core, d=_device(wanted["model"], rng), s=" ".join(said)
-        )
-    if "brand" in wanted:
-        return _pick(("{b} {n}", "{b} {n}", "{n} {b}", "{n} by {b}", "{n} from {b}"), rng).format(
-            n=core, b=wanted["brand"]
-        )
-    return core
-
-
-_NEGATIONS = ("{n} not {v}", "non {v} {n}", "{n} no {v}", "{n} but not {v}", "any {n} except {v}", "{n} without {v}")
-_FITS = (
-    "{n} for {d}",
-    "{d} {n}",
-    "{n} that fits {d}",
-    "{n} compatible with my {d}",
-    "{n} {d}",
-    "{n} i can use with {d}",
-)
-
-
-def _around(noun: str, said: list[str], rng: np.random.Generator) -> str:
-    """Put attribute words before or after the noun, where they can stand."""
-    before = [words for words in said if words.split()[0] not in _AFTER_NOUN and rng.random() < 0.65]
-    after = [words for words in said if words not in before]
-    return " ".join([*before, noun, *after])
-
-
-def _say(value: str, rng: np.random.Generator) -> str:
-    ways = ways_to_say(value)
-    return ways[0] if rng.random() < 0.45 else _pick(ways, rng)
-
-
-def _device(value: str, rng: np.random.Generator) -> str:
-    """A device by maker and model, or by the model alone where nobody else makes one of that name."""
-    models = [model for devices in FAMILIES.values() for maker, model in devices if f"{maker} {model}" == value]
-    names = [model for devices in FAMILIES.values() for _, model in devices]
-    alone = models[0]
-    clear = names.count(alone) == 1 and any(c.isdigit() for c in alone) and any(c.isalpha() for c in alone)
-    return alone if clear and rng.random() < 0.25 else value
-
-
-def _shorten(text: str, rng: np.random.Generator) -> str:
-    padded = f" {text} "
-    found = [(word, short) for word, short in ABBREVIATIONS if f" {word} " in padded]
-    if not found:
-        return text
-    word, short = _pick(found, rng)
-    return padded.replace(f" {word} ", f" {short} ").strip()
-
-
-def misspell(text: str, rng: np.random.Generator) -> str:
-    """Misspell one longer word (two of a long text) by a dropped, doubled, swapped or neighbouring letter."""
-    words = text.split(" ")
-    long = [at for at, word in enumerate(words) if len(word) >= 5 and word.isalpha()]
-    if not long:
-        return text
-    for at in rng.permutation(long)[: 1 + (len(long) > 3)]:
-        words[int(at)] = _slip(words[int(at)], rng)
-    return " ".join(words)
-
-
-def _slip(word: str, rng: np.random.Generator) -> str:
-    at = int(rng.integers(1, len(word) - 1))
-    slip = int(rng.integers(4))
-    if slip == 0:
-        return word[:at] + word[at + 1 :]
-    if slip == 1:
-        return word[: at + 1] + word[at:]
-    if slip == 2 and word[at] != word[at + 1]:
-        return word[:at] + word[at + 1] + word[at] + word[at + 2 :]
-    near = _NEARBY[word[at]]
-    return word[:at] + near[int(rng.integers(len(near)))] + word[at + 1 :]
+    def _add(
+        self,
+        text: str,
+        intent: Intent,
+        split: str,
+        frequency: float,
+        locale: str,
+        kind: str = "organic",
+        source: str | None = None,
+    ) -> None:
+        self._texts.add(text)
+        self._counts[split] = self.count(split) + 1
+        query_id = f"Q{len(self.queries):06d}"
+        self.queries.append(Query(query_id, text, intent, split, frequency, locale, kind, source))

@@ -1,33 +1,32 @@
-"""The shop's shelves: products drawn from the catalogue, and the noisy titles that their sellers wrote."""
+"""The shop's shelves: products drawn from the catalogue and listed by more or less tidy sellers, chunk by chunk."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
-import numpy as np
+from bisect import bisect
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cache, cached_property, lru_cache
+from itertools import accumulate
+from random import Random
+from typing import Any
 
 from mr_st.data.marketplace.catalogue import Catalogue
+from mr_st.data.marketplace.english import English
 from mr_st.data.marketplace.families import FAMILIES
 from mr_st.data.marketplace.policy import Listing
 from mr_st.data.marketplace.schema import ProductType
-from mr_st.data.marketplace.vocabulary import PUFFERY, ways_to_say
+from mr_st.data.marketplace.translated import LOCALES, Translated
+from mr_st.data.marketplace.wording import Wording, chosen
 
-__all__ = ["Item", "Noise", "stock_shop"]
+__all__ = ["CHUNK_ITEMS", "ITEM_LANGUAGES", "Item", "Noise", "Shop", "draw_language", "item_id_of"]
 
-LOCALE = "en-US"
-_BEFORE_NOUN = (
-    "audience",
-    "pet",
-    "color",
-    "material",
-    "style",
-    "pattern",
-    "roast",
-    "flavor",
-    "scent",
-    "finish",
-    "tone",
-)
+CHUNK_ITEMS = 4_000
+"""Listings made from one random stream: chunk c is drawn from (seed, c) alone, by any process."""
+
+ITEM_LANGUAGES: dict[str, float] = {"en": 0.88, "es": 0.03, "fr": 0.03, "de": 0.03, "ja": 0.03}
+"""Share of the listings that are written in each language."""
+
+_CHUNKS_KEPT = 32  # chunks remembered for access by row: 128,000 listings
 
 
 @dataclass(frozen=True)
@@ -37,18 +36,25 @@ class Noise:
     Args:
         unstated: A title leaves out an attribute.
         unstated_brand: A title leaves out the brand.
-        other_words: A title says a value in other words ("grey", "16 oz" as "16 ounce").
-        puffery: A title is stuffed with words that say nothing.
-        mention: A title mentions a use or a thing that goes with the product.
+        puffery: A title ends with words that say nothing.
+        mention: A title mentions a use, a thing that goes with the product, or one that it is better than.
+        stuffing: A title is stuffed with the search words of a neighbouring type.
         variant: A listing is a near-duplicate of the one before it, with one attribute changed.
+        relisted: A listing is the product before it once more, in other words.
+        bundle: A listing holds a second product that goes with the first.
+        budget, premium: A listing says that it is cheap, or that it is high-end.
     """
 
     unstated: float = 0.2
     unstated_brand: float = 0.15
-    other_words: float = 0.3
     puffery: float = 0.25
     mention: float = 0.25
-    variant: float = 0.15
+    stuffing: float = 0.06
+    variant: float = 0.12
+    relisted: float = 0.03
+    bundle: float = 0.03
+    budget: float = 0.1
+    premium: float = 0.1
 
 
 @dataclass(frozen=True)
@@ -58,154 +64,183 @@ class Item(Listing):
     Args:
         item_id: Its id.
         title: What the seller wrote.
-        category_path: Department first.
+        category_path: Department first, in English: the taxonomy is the shop's, not the seller's.
+        locale: BCP-47 locale of the title.
+        color: The colour that it states, in the words of its locale, or None.
     """
 
     item_id: str = ""
     title: str = ""
     category_path: tuple[str, ...] = ()
+    locale: str = English.locale
+    color: str | None = None
 
 
-def stock_shop(catalogue: Catalogue, n_items: int, rng: np.random.Generator, noise: Noise | None = None) -> list[Item]:
-    """Fill the shelves: ``n_items`` listings, some types with many, some with few, in random order."""
-    noise = noise or Noise()
-    types = list(catalogue.types.values())
-    drafts: list[tuple[ProductType, dict[str, tuple[str, ...]], str]] = []
-    for one, count in zip(types, _shelf_sizes(len(types), n_items, rng), strict=True):
+def item_id_of(row: int) -> str:
+    """The id of the listing in a row of the shop."""
+    return f"I{row:07d}"
+
+
+def draw_language(shares: Mapping[str, float], rng: Random) -> str:
+    """One language, drawn by its share."""
+    left = rng.random()
+    for language, share in shares.items():
+        left -= share
+        if left < 0:
+            return language
+    return next(iter(shares))
+
+
+@dataclass(frozen=True)
+class Shop:
+    """The listings of one catalogue, size and seed.
+
+    Args:
+        catalogue: What there is to sell.
+        n_items: How many listings.
+        seed: A whole number from 0 up.
+        noise: How untidy the sellers are.
+        languages: Share of the listings in each language.
+
+    Example:
+        >>> from mr_st.data.marketplace.catalogue import Catalogue
+        >>> shop = Shop(Catalogue(), n_items=10_000, seed=0)
+        >>> shop.n_chunks, shop.chunk(2)[-1].item_id, shop.item(9_999) == shop.chunk(2)[-1]
+        (3, 'I0009999', True)
+    """
+
+    catalogue: Catalogue
+    n_items: int
+    seed: int
+    noise: Noise = field(default_factory=Noise)
+    languages: Mapping[str, float] = field(default_factory=lambda: ITEM_LANGUAGES)
+
+    @cached_property
+    def wordings(self) -> dict[str, Wording]:
+        """The wording of every language of the shop, home market first."""
+        from pathlib import Path  # TEMPORARY
+
+        have = {p.stem for p in (Path(__file__).parent / "locales").glob("*.yaml")}
+        w = {
+            "en": English(self.catalogue),
+            **{name: Translated(name, self.catalogue) for name in LOCALES if name in have},
+        }
+        return {k: w.get(k, w["en"]) for k in ("en", *LOCALES)}
+
+    @property
+    def n_chunks(self) -> int:
+        """How many chunks the listings come in."""
+        return -(-self.n_items // CHUNK_ITEMS)
+
+    def chunk(self, number: int) -> list[Item]:
+        """The listings of one chunk, in row order; the same in any process, whatever was made before."""
+        first = number * CHUNK_ITEMS
+        count = min(CHUNK_ITEMS, self.n_items - first)
+        rng = Random(f"{self.seed} items {number}")
+        drafts: list[tuple[ProductType, dict[str, Any]]] = []
+        for one, n_listings in zip(self._types, self._shelf_sizes(count), strict=True):
+            drafts += self._list_shelf(one, n_listings, rng)
+        rng.shuffle(drafts)
+        return [
+            Item(type=one.key, item_id=item_id_of(row), category_path=(one.department, *one.path), **draft)
+            for row, (one, draft) in enumerate(drafts, start=first)
+        ]
+
+    def items(self, count: int | None = None) -> Iterator[Item]:
+        """The first ``count`` listings, or all, in row order."""
+        count = self.n_items if count is None else min(count, self.n_items)
+        for number in range(-(-count // CHUNK_ITEMS)):
+            yield from self.chunk(number)[: count - number * CHUNK_ITEMS]
+
+    def item(self, row: int) -> Item:
+        """The listing of one row; recently used chunks are remembered."""
+        return self._kept_chunk(row // CHUNK_ITEMS)[row % CHUNK_ITEMS]
+
+    @cached_property
+    def _kept_chunk(self) -> Any:
+        return lru_cache(maxsize=_CHUNKS_KEPT)(self.chunk)
+
+    @cached_property
+    def _types(self) -> list[ProductType]:
+        return list(self.catalogue.types.values())
+
+    @cached_property
+    def _weights(self) -> list[float]:
+        rng = Random(f"{self.seed} shelves")
+        return [rng.lognormvariate(0.0, 0.5) for _ in self._types]
+
+    def _shelf_sizes(self, count: int) -> list[int]:
+        """How many of ``count`` listings each type gets: half of an even share, the rest by its weight."""
+        floor = count // len(self._weights) // 2
+        total, left = sum(self._weights), count - floor * len(self._weights)
+        exact = [floor + weight / total * left for weight in self._weights]
+        sizes = [int(share) for share in exact]
+        short = sorted(range(len(sizes)), key=lambda at: (sizes[at] - exact[at], at))
+        for at in short[: count - sum(sizes)]:
+            sizes[at] += 1
+        return sizes
+
+    def _list_shelf(self, one: ProductType, count: int, rng: Random) -> Iterator[tuple[ProductType, dict[str, Any]]]:
+        noise = self.noise
+        partners = [key for key in one.partners if key in self.catalogue.types]
         product: dict[str, tuple[str, ...]] = {}
         layout = 0
         for _ in range(count):
-            if product and rng.random() < noise.variant:
+            chance = rng.random() if product else 1.0
+            if chance < noise.variant:
                 product = _variant_of(product, one, rng)
-            else:
-                product, layout = _draw_product(one, rng), int(rng.integers(4))
+            elif chance >= noise.variant + noise.relisted:
+                product, layout = _draw_product(one, rng, noise), int(rng.random() * 12)
+            also = (chosen(partners, rng),) if partners and rng.random() < noise.bundle else ()
             stated = _leave_out(product, rng, noise)
-            drafts.append((one, stated, _write_title(one, stated, layout, catalogue, rng, noise)))
-    order = rng.permutation(len(drafts))
-    return [
-        Item(one.key, stated, f"I{number:07d}", title, (one.department, *one.path))
-        for number, (one, stated, title) in enumerate(drafts[at] for at in order)
-    ]
+            wording = self.wordings[draw_language(self.languages, rng)]
+            extras = [name for name in ("mention", "stuffing", "puffery") if rng.random() < getattr(noise, name)]
+            title = wording.title(Listing(one.key, stated, also), extras, layout, rng)
+            color = wording.color(stated["color"][0]) if "color" in stated else None
+            yield one, {"stated": stated, "also": also, "title": title, "locale": wording.locale, "color": color}
 
 
-def _shelf_sizes(n_types: int, n_items: int, rng: np.random.Generator) -> list[int]:
-    weights = rng.lognormal(0.0, 0.5, n_types)
-    floor = n_items // n_types // 2
-    exact = floor + weights / weights.sum() * (n_items - floor * n_types)
-    sizes = np.floor(exact).astype(int)
-    sizes[np.argsort(sizes - exact, kind="stable")[: n_items - sizes.sum()]] += 1
-    return [int(size) for size in sizes]
+_POPULARITY = tuple(1.0 / rank**0.7 for rank in range(1, 7))
 
 
-def _draw_product(one: ProductType, rng: np.random.Generator) -> dict[str, tuple[str, ...]]:
-    popularity = 1.0 / np.arange(1, len(one.brands) + 1) ** 0.7
-    brand = one.brands[int(rng.choice(len(one.brands), p=popularity / popularity.sum()))]
-    product: dict[str, tuple[str, ...]] = {"brand": (brand,)}
+def _draw_product(one: ProductType, rng: Random, noise: Noise) -> dict[str, tuple[str, ...]]:
+    ladder = _brand_ladder(len(one.brands))
+    product: dict[str, tuple[str, ...]] = {"brand": (one.brands[bisect(ladder, rng.random() * ladder[-1])],)}
     for attribute, values in one.attributes.items():
         if attribute in ("model", "fits"):
-            devices = FAMILIES[values[0]]
-            maker, model = devices[int(rng.integers(len(devices)))]
+            maker, model = chosen(FAMILIES[values[0]], rng)
             product[attribute] = (f"{maker} {model}",)
             if attribute == "model":
                 product["brand"] = (maker,)
         elif attribute == "feature" and len(values) > 1 and rng.random() < 0.3:
-            first, second = (int(at) for at in rng.choice(len(values), 2, replace=False))
-            product[attribute] = (values[first], values[second])
+            product[attribute] = tuple(rng.sample(values, 2))
         else:
-            product[attribute] = (values[int(rng.integers(len(values)))],)
+            product[attribute] = (chosen(values, rng),)
+    tier = rng.random()
+    if tier < noise.budget + noise.premium:
+        product["price"] = ("budget" if tier < noise.budget else "premium",)
     return product
 
 
-def _variant_of(
-    product: dict[str, tuple[str, ...]], one: ProductType, rng: np.random.Generator
-) -> dict[str, tuple[str, ...]]:
+@cache
+def _brand_ladder(n_brands: int) -> list[float]:
+    return list(accumulate(_POPULARITY[:n_brands]))
+
+
+def _variant_of(product: dict[str, tuple[str, ...]], one: ProductType, rng: Random) -> dict[str, tuple[str, ...]]:
     changeable = [name for name in one.attributes if name not in ("model", "fits", "feature")]
     if not changeable:
         return product
-    name = changeable[int(rng.integers(len(changeable)))]
-    values = one.attributes[name]
-    return {**product, name: (values[int(rng.integers(len(values)))],)}
+    name = chosen(changeable, rng)
+    return {**product, name: (chosen(one.attributes[name], rng),)}
 
 
-def _leave_out(
-    product: dict[str, tuple[str, ...]], rng: np.random.Generator, noise: Noise
-) -> dict[str, tuple[str, ...]]:
-    chances = {"brand": noise.unstated_brand, "model": 0.0, "fits": 0.0, "audience": 0.1, "pet": 0.03}
-    return {name: values for name, values in product.items() if rng.random() >= chances.get(name, noise.unstated)}
+_OWN_CHANCES = {"model": 0.0, "fits": 0.0, "price": 0.0, "audience": 0.1, "pet": 0.03}
 
 
-def _write_title(
-    one: ProductType,
-    stated: dict[str, tuple[str, ...]],
-    layout: int,
-    catalogue: Catalogue,
-    rng: np.random.Generator,
-    noise: Noise,
-) -> str:
-    noun = one.names[0] if rng.random() < 0.5 else one.names[int(rng.integers(len(one.names)))]
-    if "model" in stated:
-        noun = f"{stated['model'][0]} {noun}"
-    brand = "" if "model" in stated else "".join(stated.get("brand", ()))
-    device = ""
-    if "fits" in stated:
-        device = ("for {}", "fits {}", "compatible with {}")[int(rng.integers(3))].format(stated["fits"][0])
-    names = [name for name in stated if name not in ("brand", "model", "fits")]
-    names = [names[int(at)] for at in rng.permutation(len(names))]
-    before = " ".join(
-        _say(value, name, rng, noise) for name in names if name in _BEFORE_NOUN for value in stated[name]
-    )
-    after = ", ".join(
-        _say(value, name, rng, noise) for name in names if name not in _BEFORE_NOUN for value in stated[name]
-    )
-    if layout == 0:
-        title = f"{brand} {before} {noun} {device}, {after}"
-    elif layout == 1:
-        title = f"{noun} {device} - {before}, {after}" + (f" by {brand}" if brand else "")
-    elif layout == 2:
-        title = f"{brand} {noun} {after} {device}" + (f" ({before})" if before else "")
-    else:
-        title = f"{before} {noun}, {after} {device}" + (f" | {brand}" if brand else "")
-    extra = _mention(one, catalogue, rng) if rng.random() < noise.mention else ""
-    if rng.random() < noise.puffery:
-        puff = PUFFERY[int(rng.integers(len(PUFFERY)))]
-        extra = f"{extra}, {puff}" if extra else puff
-    return _tidy(f"{title}, {extra}" if extra else title)
-
-
-def _say(value: str, attribute: str, rng: np.random.Generator, noise: Noise) -> str:
-    ways = ways_to_say(value)
-    if len(ways) > 1 and rng.random() < noise.other_words:
-        return ways[int(rng.integers(1, len(ways)))]
-    return f"{value}'s" if attribute == "audience" and value in ("men", "women") else value
-
-
-def _mention(one: ProductType, catalogue: Catalogue, rng: np.random.Generator) -> str:
-    sellers = [use.seller for use in catalogue.uses if use.seller and one.key in use.types]
-    goes_with = [f"goes with {key}" for key in one.partners if key in catalogue.types]
-    instead = [f"better than {key}" for key in catalogue.siblings((one.key,))]
-    choices = sellers * 2 + goes_with + instead
-    return choices[int(rng.integers(len(choices)))] if choices else ""
-
-
-_SLIPS = (
-    (" ,", ","),
-    (",,", ","),
-    (" -,", ","),
-    ("- ,", "-"),
-    ("( ", "("),
-    (", |", " |"),
-    (", (", " ("),
-    (", by", " by"),
-)
-_SMALL_WORDS = ("for", "with", "and", "by", "of", "to", "in")
-
-
-def _tidy(title: str) -> str:
-    """Close the gaps that left-out parts leave, and capitalise as sellers do."""
-    text = " ".join(title.split())
-    for wrong, right in _SLIPS:
-        text = text.replace(wrong, right)
-    words = text.strip(" ,-|").split(" ")
-    return " ".join(
-        word if at and word in _SMALL_WORDS else word[:1].upper() + word[1:] for at, word in enumerate(words)
-    )
+def _leave_out(product: dict[str, tuple[str, ...]], rng: Random, noise: Noise) -> dict[str, tuple[str, ...]]:
+    return {
+        name: values
+        for name, values in product.items()
+        if rng.random() >= (noise.unstated_brand if name == "brand" else _OWN_CHANCES.get(name, noise.unstated))
+    }

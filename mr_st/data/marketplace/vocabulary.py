@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
+from functools import cache
 
-__all__ = ["ABBREVIATIONS", "NARROWER", "PUFFERY", "ways_to_say"]
+__all__ = ["ABBREVIATIONS", "NARROWER", "PUFFERY", "measure_of", "ways_to_say"]
 
 OTHER_WORDS: dict[str, tuple[str, ...]] = {
     "navy": ("dark blue", "midnight blue"),
@@ -145,6 +146,8 @@ OTHER_WORDS: dict[str, tuple[str, ...]] = {
     "undated": ("no dates printed",),
     "recycled": ("eco friendly",),
     "with lumbar support": ("lower back support",),
+    "budget": ("affordable", "cheap", "low cost", "inexpensive"),
+    "premium": ("luxury", "high end", "top of the line"),
 }
 
 NARROWER: dict[str, frozenset[str]] = {
@@ -203,7 +206,6 @@ ABBREVIATIONS: tuple[tuple[str, str], ...] = (
 """What hurried shoppers shorten: (word, short form)."""
 
 PUFFERY: tuple[str, ...] = (
-    "premium quality",
     "best seller",
     "new version",
     "upgraded",
@@ -224,6 +226,7 @@ PUFFERY: tuple[str, ...] = (
 """What sellers stuff into titles; it says nothing about the product."""
 
 
+@cache
 def ways_to_say(value: str) -> tuple[str, ...]:
     """All ways to say an attribute value, the plain one first.
 
@@ -242,3 +245,16 @@ def ways_to_say(value: str) -> tuple[str, ...]:
     if (measure := _NUMBER.match(value)) and measure[2] in _UNITS:
         return (value, *(text.format(measure[1]) for text in _UNITS[measure[2]]))
     return (value, *OTHER_WORDS.get(value, ()))
+
+
+def measure_of(value: str) -> tuple[str, str] | None:
+    """Unit and number of a value that is a measure or a pack, or None.
+
+    Example:
+        >>> measure_of("16 oz"), measure_of("pack of 6"), measure_of("black")
+        (('oz', '16'), ('pack of', '6'), None)
+    """
+    if pack := _PACK.match(value):
+        return f"{pack[1]} of", pack[2]
+    measure = _NUMBER.match(value)
+    return (measure[2], measure[1]) if measure and measure[2] in _UNITS else None

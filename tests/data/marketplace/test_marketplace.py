@@ -6,15 +6,19 @@ import json
 import os
 import subprocess
 import sys
+from collections import Counter
+from pathlib import Path
 
 import numpy as np
 import polars as pl
 import pytest
 
 from mr_st.data import GradedDataset
-from mr_st.data.marketplace import load_marketplace
+from mr_st.data.marketplace import MarketplacePolicy, load_marketplace
+from mr_st.data.marketplace.intents import KIND_SHARES
 from mr_st.data.marketplace.lexical import TokenOverlap
-from mr_st.data.marketplace.queries import misspell
+from mr_st.data.marketplace.queries import QUERY_LANGUAGES
+from mr_st.data.marketplace.shop import ITEM_LANGUAGES
 from mr_st.data.marketplace.world import SIZES, World, make_world
 from mr_st.errors import UsageError
 
@@ -143,7 +147,7 @@ def test_titles_state_what_the_listing_states(world: World) -> None:
 
 
 def test_bad_arguments() -> None:
-    with pytest.raises(UsageError, match="no size 'huge'; the sizes are tiny, small, medium"):
+    with pytest.raises(UsageError, match="no size 'huge'; the sizes are tiny, small, medium, large"):
         load_marketplace("huge")
     with pytest.raises(UsageError, match="seed -1"):
         load_marketplace("tiny", -1)
@@ -156,9 +160,56 @@ def test_token_overlap_by_hand() -> None:
     assert engine.scores("nothing shared").tolist() == [0, 0, 0, 0]
 
 
-def test_misspell_changes_long_words_only() -> None:
-    rng = np.random.default_rng(0)
-    assert misspell("red mug 16 oz", rng) == "red mug 16 oz"
-    changed = {misspell("wireless mouse pad", rng) for _ in range(20)}
-    assert len(changed) > 10
-    assert all(text.endswith(" pad") for text in changed)
+def test_the_engine_reads_every_script() -> None:
+    engine = TokenOverlap(["トラベルマグ 黒", "Tasse café", "thermal mug"])
+    assert engine.scores("黒い トラベルマグ")[0] > 0
+    assert engine.scores("café").tolist()[1] > 0
+    assert engine.scores("マグ")[0] > 0
+
+
+def test_queries_and_titles_in_five_languages(world: World) -> None:
+    asked = Counter(query.locale for query in world.queries)
+    listed = Counter(item.locale for item in world.items)
+    assert set(asked) == set(listed) == {"en-US", "es-ES", "fr-FR", "de-DE", "ja-JP"}
+    for counts, shares in ((asked, QUERY_LANGUAGES), (listed, ITEM_LANGUAGES)):
+        for language, share in shares.items():
+            (n,) = (n for locale, n in counts.items() if locale.startswith(language))
+            assert n / counts.total() == pytest.approx(share, abs=0.02)
+
+
+def test_every_way_to_ask_is_there(world: World) -> None:
+    asked = Counter(query.intent.kind for query in world.queries)
+    assert set(asked) == set(KIND_SHARES)
+    assert min(asked.values()) > 0.03 * len(world.queries)
+
+
+def test_label_noise_leaves_the_other_splits_and_the_policy_alone() -> None:
+    clean, noisy = load_marketplace("tiny"), load_marketplace("tiny", label_noise=0.3)
+    before, after = (pl.DataFrame(dataset.judgments.to_dict()) for dataset in (clean, noisy))
+    changed = before["grade"] != after["grade"]
+    assert set(after.filter(changed)["split"]) == {"train"}
+    assert 0.2 < changed.filter(after["split"] == "train").mean() < 0.4
+    policy = MarketplacePolicy.for_dataset(noisy)
+    assert policy.grades(after["query_id"].to_list(), after["item_id"].to_list()).tolist() == before["grade"].to_list()
+
+
+def test_engagement_is_a_table_of_the_dataset() -> None:
+    dataset = load_marketplace("tiny", engagement=True)
+    assert dataset.engagement is not None
+    assert dataset.problems() == []
+    assert dataset.source["engagement"] is True
+    assert dataset.judgments.to_dict() == load_marketplace("tiny").judgments.to_dict()
+
+
+@pytest.mark.slow
+def test_difficulty_is_in_the_middle_of_the_scale() -> None:
+    """The bounds that the shop was made for; scripts/bench_marketplace.py prints the figures with their intervals."""
+    run = subprocess.run(
+        [sys.executable, "scripts/bench_marketplace.py", "--json", "/dev/stdout"],
+        capture_output=True, text=True, check=True, timeout=600, cwd=Path(__file__).parents[3],
+    )  # fmt: skip
+    found = {name: row["value"] for name, row in json.loads(run.stdout[run.stdout.index("{\n") :])["ndcg@10"].items()}
+    assert 0.30 < found["bm25"] < 0.70
+    assert 0.30 < found["minilm"] < 0.70
+    assert found["random"] < 0.05
+    assert found["policy"] == 1.0
