@@ -13,7 +13,7 @@ from mr_st.data.validation_rules import ROW, Tally, listed, shown
 from mr_st.data.validation_texts import clean, find_broken_ids, needs_nfc
 from mr_st.errors import Problem
 
-__all__ = ["find_id_faults", "find_number_like_ids", "find_unknown_ids", "mended_ids", "whole_rows"]
+__all__ = ["clean_forms", "find_id_faults", "find_number_like_ids", "find_unknown_ids", "whole_rows"]
 
 _FLOAT = r"^[+-]?[0-9]+\.0+$"
 
@@ -37,8 +37,7 @@ def find_id_faults(table: pa.Table, column: str, where: str) -> Iterator[Problem
     odd = ids.filter(~is_empty & ((value.str.strip_chars() != value) | needs_nfc(ids[column])))
     if odd.is_empty():
         return
-    new = mended_ids(ids[column])
-    is_stuck = ~pl.col(column).is_in(list(new))
+    is_stuck = ~clean(odd[column]).is_in(clean_forms(ids[column]).implode())
     yield from listed(
         "look-alike ids", odd.filter(is_stuck), where, column,
         lambda i: f"{shown(i)} differs from another id only by blanks around it or in Unicode normal form",
@@ -56,16 +55,13 @@ def find_id_faults(table: pa.Table, column: str, where: str) -> Iterator[Problem
     )  # fmt: skip
 
 
-def mended_ids(ids: pl.Series) -> dict[str, str]:
-    """Id -> the same without surrounding blanks and in normal form C, for the ids that this changes.
+def clean_forms(ids: pl.Series) -> pl.Series:
+    """The ids without surrounding blanks and in normal form C, but those forms that two ids share or that are empty.
 
-    Ids that would then collide with another one, or be empty, are left out: they stay as they are.
+    An id may be mended when its clean form is among these: then no two ids become one.
     """
-    unique = pl.DataFrame({"id": ids.drop_nulls().unique()})
-    unique = unique.with_columns(new=clean(unique["id"]))
-    is_safe = ~pl.col("new").is_duplicated() & (pl.col("new").str.len_bytes() > 0)
-    changed = unique.filter(is_safe & (pl.col("new") != pl.col("id")))
-    return dict(changed.iter_rows())
+    cleaned = clean(ids.drop_nulls().unique())
+    return cleaned.filter(~cleaned.is_duplicated() & (cleaned.str.len_bytes() > 0))
 
 
 def find_number_like_ids(table: pa.Table, column: str, where: str) -> Iterator[Problem]:
