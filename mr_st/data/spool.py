@@ -135,9 +135,7 @@ def cache_folder() -> Path:
     return Path(datasets.config.HF_DATASETS_CACHE) / "mr_st"
 
 
-def _in_schema(
-    batches: Iterable[pa.RecordBatch | pa.Table], schema: pa.Schema, name: str
-) -> Iterator[pa.RecordBatch]:
+def _in_schema(batches: Iterable[pa.RecordBatch | pa.Table], schema: pa.Schema, name: str) -> Iterator[pa.RecordBatch]:
     for piece in batches:
         if not piece.schema.equals(schema):
             found = ", ".join(f"{field.name} {field.type}" for field in piece.schema)

@@ -5,12 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
-import pyarrow.parquet as pq
 import yaml
 
 from mr_st.data.dataset import GradedDataset
-from mr_st.data.schema import TABLES, arrow_table, to_dataset, to_table
+from mr_st.data.parquet import read_parquet, write_parquet
+from mr_st.data.schema import TABLES, arrow_schema, to_dataset, to_table
+from mr_st.data.spool import table_batches
+from mr_st.data.table_cache import cached_table, checked_key, is_big, is_checked, remember_checked
 from mr_st.data.validation import find_problems
 from mr_st.errors import DataError, Problem, UsageError
 from mr_st.files import atomic_folder
@@ -45,20 +46,26 @@ def save_folder(dataset: GradedDataset, folder: str | Path) -> Path:
         for table in TABLES:
             value = getattr(dataset, table)
             if value is not None:
-                pq.write_table(arrow_table(value), temporary / f"{table}.parquet", compression="zstd")
+                write_parquet(temporary / f"{table}.parquet", table_batches(value), arrow_schema(table))
         (temporary / SETTINGS_FILE).write_text(text, encoding="utf-8")
     return folder
 
 
-def load_folder(folder: str | Path, validate: bool = True) -> GradedDataset:
+def load_folder(folder: str | Path, validate: bool = True, anew: bool = False) -> GradedDataset:
     """Read what :func:`save_folder` wrote.
+
+    A table above 64 MiB is memory-mapped: the first opening writes it as an Arrow file to the cache folder of
+    ``datasets`` (see :mod:`mr_st.data.table_cache`), later ones take that. Where there is such a table, it is also
+    remembered that these files, under these rules, were found without fault, and they are not checked a second time.
 
     Args:
         folder: Where it lies.
         validate: Also check what the values say, not only the columns' types.
+        anew: Read the Parquet files and check them, whatever is cached and remembered of them.
 
     Raises:
         DataError: a file is missing or damaged, or the data has faults; ``.problems`` lists them all.
+        MrStError: the cache folder cannot be written, or is full.
     """
     folder = Path(folder)
     problems: list[Problem] = []
@@ -67,12 +74,16 @@ def load_folder(folder: str | Path, validate: bool = True) -> GradedDataset:
         settings = _read_settings(folder / SETTINGS_FILE)
     except DataError as error:
         problems += error.problems
+    paths = {table: folder / f"{table}.parquet" for table in TABLES}
+    if not paths["engagement"].exists():
+        del paths["engagement"]
+    big = {table for table, path in paths.items() if is_big(path)}
     tables: dict[str, Any] = {"engagement": None}
-    for table in TABLES:
-        path = folder / f"{table}.parquet"
-        if table == "engagement" and not path.exists():
-            continue
+    for table, path in paths.items():
         try:
+            if table in big:
+                tables[table] = cached_table(table, path, anew)
+                continue
             cast, faults = to_table(table, read_parquet(path), where=path.name)
             problems += faults
             tables[table] = to_dataset(cast)
@@ -81,34 +92,14 @@ def load_folder(folder: str | Path, validate: bool = True) -> GradedDataset:
     if problems:
         raise DataError(problems)
     dataset = GradedDataset(**tables, **settings)
-    if validate:
+    key = checked_key(paths, dataset.scale.to_dict()) if big else None
+    if validate and (anew or key is None or not is_checked(key)):
         problems = find_problems(dataset, suffix=".parquet")
         if problems:
             raise DataError(problems)
+        if key is not None:
+            remember_checked(key)
     return dataset
-
-
-def read_parquet(path: Path, columns: list[str] | None = None) -> pa.Table:
-    """Read a Parquet file, or say in one line what is wrong with it.
-
-    Args:
-        path: The file.
-        columns: Which columns to read; those that the file lacks are passed over.
-
-    Raises:
-        DataError: the file is missing, unreadable, truncated, no Parquet, or holds text that is no UTF-8.
-    """
-    try:
-        file = pq.ParquetFile(path, memory_map=True)
-        present = None if columns is None else [c for c in columns if c in file.schema_arrow.names]
-        table = file.read(columns=present)
-        table.validate(full=True)
-    except FileNotFoundError as error:
-        raise DataError(Problem(path.name, f"the file is missing in {path.parent}", "put it there")) from error
-    except (pa.ArrowException, OSError) as error:
-        what = f"not a readable Parquet file ({_first_line(error)})"
-        raise DataError(Problem(path.name, what, "write or download it again")) from error
-    return table
 
 
 def check_target(folder: str | Path, *own: str) -> Path:

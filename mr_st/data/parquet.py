@@ -1,0 +1,106 @@
+"""Parquet files, whole or batch by batch; whatever is wrong with one is said in one line."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from mr_st.data.spool import BATCH_ROWS
+from mr_st.errors import DataError, MrStError, Problem
+
+__all__ = ["parquet_batches", "parquet_schema", "read_parquet", "write_parquet"]
+
+_GROUP_ROWS, _GROUP_BYTES = 65_536, 64 * 2**20
+_READ_BYTES = 2**20
+
+
+def read_parquet(path: Path, columns: Sequence[str] | None = None) -> pa.Table:
+    """Read a Parquet file into memory.
+
+    Args:
+        path: The file.
+        columns: Which columns to read; those that the file lacks are passed over.
+
+    Raises:
+        DataError: the file is missing, unreadable, truncated, no Parquet, or holds text that is no UTF-8.
+    """
+    with _explained(path), pq.ParquetFile(path, memory_map=True) as file:
+        table = file.read(columns=_present(file, columns))
+        table.validate(full=True)
+    return table
+
+
+def parquet_batches(
+    path: Path, columns: Sequence[str] | None = None, batch_rows: int = BATCH_ROWS
+) -> Iterator[pa.RecordBatch]:
+    """Read a Parquet file batch by batch, in bounded memory however large its row groups are.
+
+    Args:
+        path: The file.
+        columns: Which columns to read; those that the file lacks are passed over.
+        batch_rows: Rows of a batch; the last of a row group may have fewer.
+
+    Raises:
+        DataError: as :func:`read_parquet`, once the damaged part is reached.
+    """
+    with _explained(path), pq.ParquetFile(path, buffer_size=_READ_BYTES, pre_buffer=False) as file:
+        for batch in file.iter_batches(batch_rows, columns=_present(file, columns)):
+            batch.validate(full=True)
+            yield batch
+
+
+def parquet_schema(path: Path) -> pa.Schema:
+    """The columns of a Parquet file.
+
+    Raises:
+        DataError: the file is missing, unreadable, truncated or no Parquet.
+    """
+    with _explained(path), pq.ParquetFile(path) as file:
+        return file.schema_arrow
+
+
+def write_parquet(path: Path, batches: Iterable[pa.RecordBatch], schema: pa.Schema) -> None:
+    """Write batches as Parquet (zstd); a row group has at most 65,536 rows and about 64 MiB.
+
+    Raises:
+        MrStError: the disk is full or the file cannot be written.
+    """
+    try:
+        with pq.ParquetWriter(path, schema, compression="zstd") as writer:
+            group: list[pa.RecordBatch] = []
+            n_rows = n_bytes = 0
+            for batch in batches:
+                if group and (n_rows + len(batch) > _GROUP_ROWS or n_bytes + batch.nbytes > _GROUP_BYTES):
+                    writer.write_table(pa.Table.from_batches(group, schema=schema))
+                    group, n_rows, n_bytes = [], 0, 0
+                group.append(batch)
+                n_rows += len(batch)
+                n_bytes += batch.nbytes
+            writer.write_table(pa.Table.from_batches(group, schema=schema))
+    except OSError as error:
+        raise MrStError(
+            f"{path}: cannot be written ({error.strerror or _first_line(error)}); free some space there"
+        ) from error
+
+
+def _present(file: pq.ParquetFile, columns: Sequence[str] | None) -> list[str] | None:
+    return None if columns is None else [name for name in columns if name in file.schema_arrow.names]
+
+
+@contextmanager
+def _explained(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except FileNotFoundError as error:
+        raise DataError(Problem(path.name, f"the file is missing in {path.parent}", "put it there")) from error
+    except (pa.ArrowException, OSError) as error:
+        what = f"not a readable Parquet file ({_first_line(error)})"
+        raise DataError(Problem(path.name, what, "write or download it again")) from error
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0][:160]
