@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import numpy as np
 
-__all__ = ["ESCI_FOUR_GRADES", "ESCI_FOUR_LABELS", "ESCI_LABELS", "THREE_GRADES", "WANDS_LABELS", "GradeScale"]
+__all__ = [
+    "ESCI_FOUR_GRADES", "ESCI_FOUR_LABELS", "ESCI_LABELS", "THREE_GRADES", "TWO_GRADES", "WANDS_LABELS", "GradeScale",
+]  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -68,6 +70,9 @@ class GradeScale:
 
 THREE_GRADES = GradeScale()
 """The default. Partial means substitute or complement. Source of the gains: arXiv 2602.17654, section 5.2."""
+
+TWO_GRADES = GradeScale(("irrelevant", "relevant"), (0.0, 1.0))
+"""Binary judgments, as most of BEIR has them."""
 
 ESCI_FOUR_GRADES = GradeScale(("irrelevant", "complement", "substitute", "exact"), (0.0, 0.01, 0.1, 1.0))
 """ESCI's own four labels and gains. Source: arXiv 2206.06588."""

@@ -38,7 +38,7 @@ def is_hub_id(text: str) -> bool:
     return True
 
 
-def license_terms(license: str | None) -> dict[str, str]:
+def license_terms(license: str | None) -> dict[str, Any]:
     """A licence as the Hub's card metadata wants it: an id that it knows, or ``other`` with a name.
 
     Example:

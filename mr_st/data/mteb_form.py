@@ -1,80 +1,156 @@
-"""A dataset in the form that MTEB's retrieval loader reads: the configurations corpus, queries and qrels."""
+"""A dataset in the form that MTEB's retrieval loader reads, with everything of ours beside it, so that none is lost.
+
+``corpus`` and ``queries`` hold an id and a text and nothing else: MTEB's data loaders stop at a null in any further
+column. Our other columns stand in configurations of their own (``item_details``, ``query_details``, ``engagement``),
+row by row as the corpus and the queries; the qrels carry theirs, because MTEB picks its three columns there.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import polars as pl
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import yaml
 
+from mr_st.data.item_text import format_item
 from mr_st.data.schema import arrow_table
 from mr_st.data.storage import check_target
+from mr_st.errors import UsageError
 from mr_st.files import atomic_folder
+from mr_st.hub_client import license_terms
+from mr_st.text.markdown import escape
 
 if TYPE_CHECKING:
     from mr_st.data.dataset import GradedDataset
 
-__all__ = ["save_mteb"]
+__all__ = [
+    "CORPUS_FILE", "ENGAGEMENT_FILE", "EXPORT_FORMAT", "EXPORT_SETTINGS", "ITEM_DETAILS_FILE", "QUERIES_FILE",
+    "QUERY_DETAILS_FILE", "qrels_file", "save_mteb",
+]  # fmt: skip
+
+EXPORT_SETTINGS = "mr_st.yaml"
+EXPORT_FORMAT = 1
+CORPUS_FILE = "corpus/corpus.parquet"
+QUERIES_FILE = "queries/queries.parquet"
+ITEM_DETAILS_FILE = "item_details/item_details.parquet"
+QUERY_DETAILS_FILE = "query_details/query_details.parquet"
+ENGAGEMENT_FILE = "engagement/engagement.parquet"
+
+_BATCH_ROWS = 50_000
+
+
+def qrels_file(split: str) -> str:
+    """Where the judgments of a split stand in the folder."""
+    return f"qrels/{split}.parquet"
 
 
 def save_mteb(
     dataset: GradedDataset, folder: str | Path, item_text_levels: int | None = 2, max_chars: int | None = 400
 ) -> Path:
-    """Write ``corpus`` and ``queries`` (``_id``, ``text``), ``qrels`` (a file a split), and a README that names them.
+    """Write ``corpus``, ``queries`` and ``qrels`` as MTEB reads them, and beside them what only we read.
 
-    The whole item text stands in ``text`` and there is no ``title``, because some MTEB wrappers join a title twice.
+    The whole item text stands in the corpus' ``text`` and there is no ``title``, because some MTEB wrappers join a
+    title twice. ``GradedDataset.load(folder)`` gives the dataset back whole (the same fingerprint, name, licence and
+    source), wherever the texts were cut.
 
     Args:
-        dataset: The dataset.
+        dataset: The dataset; one with faults is refused, because MTEB would drop or merge rows in silence.
         folder: Where; new, empty, or from an earlier call.
         item_text_levels: Taxonomy levels in an item's text.
         max_chars: Where an item's text is cut.
 
     Raises:
-        UsageError: the folder holds other files.
+        DataError: the dataset has faults; ``.problems`` lists them.
+        UsageError: the folder holds other files, or ``dataset.source`` is not plain YAML.
         MrStError: it cannot be written.
     """
-    folder = check_target(folder, "README.md", "qrels")
-    queries, items = arrow_table(dataset.queries), arrow_table(dataset.items)
-    judgments = pl.DataFrame(arrow_table(dataset.judgments))
-    qrels = judgments.select(
-        pl.col("query_id").alias("query-id"),
-        pl.col("item_id").alias("corpus-id"),
-        pl.col("grade").cast(pl.Int32).alias("score"),
-        "split",
-    )
-    texts = dataset.item_texts(item_text_levels, max_chars)
-    files: dict[str, pa.Table] = {
-        "corpus/corpus.parquet": pa.table({"_id": items["item_id"], "text": pa.array(texts, pa.string())}),
-        "queries/queries.parquet": pa.table({"_id": queries["query_id"], "text": queries["text"]}),
+    folder = check_target(folder, EXPORT_SETTINGS)
+    dataset.validate()
+    settings = {
+        "format": EXPORT_FORMAT,
+        "name": dataset.name,
+        "license": dataset.license,
+        "scale": dataset.scale.to_dict(),
+        "source": dataset.source,
+        "item_text": {"levels": item_text_levels, "max_chars": max_chars},
+        "splits": dataset.splits,
+        "has_engagement": dataset.engagement is not None,
     }
-    for split in dataset.splits:
-        files[f"qrels/{split}.parquet"] = qrels.filter(pl.col("split") == split).drop("split").to_arrow()
+    try:
+        text = yaml.safe_dump(settings, sort_keys=False, allow_unicode=True)
+    except yaml.YAMLError as error:
+        raise UsageError(f"the dataset's source cannot be written as YAML ({error}); use plain values") from error
+    queries, items = arrow_table(dataset.queries), arrow_table(dataset.items)
     with atomic_folder(folder) as temporary:
-        for name, table in files.items():
-            (temporary / name).parent.mkdir(exist_ok=True)
-            pq.write_table(table, temporary / name, compression="zstd")
+        _write(temporary / CORPUS_FILE, _corpus(items, item_text_levels, max_chars))
+        _write(temporary / QUERIES_FILE, queries.select(["query_id", "text"]).rename_columns(["_id", "text"]))
+        _write(temporary / ITEM_DETAILS_FILE, items)
+        _write(temporary / QUERY_DETAILS_FILE, queries.drop_columns(["text"]))
+        for split, table in _qrels(dataset):
+            _write(temporary / qrels_file(split), table)
+        if dataset.engagement is not None:
+            _write(temporary / ENGAGEMENT_FILE, arrow_table(dataset.engagement))
+        (temporary / EXPORT_SETTINGS).write_text(text, encoding="utf-8")
         (temporary / "README.md").write_text(_readme(dataset), encoding="utf-8")
     return folder
 
 
-def _readme(dataset: GradedDataset) -> str:
-    def config(name: str, files: list[dict[str, str]]) -> dict[str, Any]:
-        return {"config_name": name, "data_files": files}
+def _write(path: Path, table: pa.Table) -> None:
+    path.parent.mkdir(exist_ok=True)
+    pq.write_table(table, path, compression="zstd")
 
+
+def _corpus(items: pa.Table, levels: int | None, max_chars: int | None) -> pa.Table:
+    schema = pa.schema([("_id", pa.string()), ("text", pa.string())])
+    batches = []
+    for batch in items.select(["item_id", "title", "category_path"]).to_batches(_BATCH_ROWS):
+        titles, paths = batch.column(1).to_pylist(), batch.column(2).to_pylist()
+        texts = [format_item(title, path, levels, max_chars) for title, path in zip(titles, paths, strict=True)]
+        batches.append(pa.record_batch([batch.column(0), pa.array(texts, pa.string())], schema=schema))
+    return pa.Table.from_batches(batches, schema=schema)
+
+
+def _qrels(dataset: GradedDataset) -> Iterator[tuple[str, pa.Table]]:
+    """The judgments of each split; ``row`` is where each stood among all, counted from 0."""
+    judgments = arrow_table(dataset.judgments)
+    table = pa.table(
+        {
+            "query-id": judgments["query_id"],
+            "corpus-id": judgments["item_id"],
+            "score": judgments["grade"].cast(pa.int32()),
+            "source": judgments["source"],
+            "confidence": judgments["confidence"],
+            "row": np.arange(len(judgments), dtype=np.int64),
+        }
+    )
+    for split in dataset.splits:
+        yield split, table.filter(pc.equal(judgments["split"], split))
+
+
+def _readme(dataset: GradedDataset) -> str:
+    def config(name: str, path: str) -> dict[str, Any]:
+        return {"config_name": name, "data_files": [{"split": name, "path": path}]}
+
+    qrels = [{"split": split, "path": qrels_file(split)} for split in dataset.splits]
     settings = {
-        "license": dataset.license.lower(),
+        **license_terms(dataset.license),
         "configs": [
-            config("corpus", [{"split": "corpus", "path": "corpus/*.parquet"}]),
-            config("queries", [{"split": "queries", "path": "queries/*.parquet"}]),
-            config("qrels", [{"split": split, "path": f"qrels/{split}.parquet"} for split in dataset.splits]),
+            config("corpus", CORPUS_FILE),
+            config("queries", QUERIES_FILE),
+            {"config_name": "qrels", "data_files": qrels},
+            config("item_details", ITEM_DETAILS_FILE),
+            config("query_details", QUERY_DETAILS_FILE),
+            *([config("engagement", ENGAGEMENT_FILE)] if dataset.engagement is not None else []),
         ],
     }
     head = yaml.safe_dump(settings, sort_keys=False, allow_unicode=True)
     return (
-        f"---\n{head}---\n# {dataset.name}\n\n{len(dataset.queries):,} queries, {len(dataset.items):,} items and "
-        f"{len(dataset.judgments):,} graded judgments; grades {dataset.scale}.\n"
+        f"---\n{head}---\n# {escape(dataset.name)}\n\n{len(dataset.queries):,} queries, {len(dataset.items):,} items "
+        f"and {len(dataset.judgments):,} graded judgments; grades {escape(dataset.scale)}.\n\nMTEB reads `corpus`, "
+        "`queries` and `qrels`; `GradedDataset.load(folder)` of mr-st reads all of it.\n"
     )

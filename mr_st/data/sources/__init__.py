@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from importlib import import_module
 from inspect import signature
 from pathlib import Path
@@ -10,14 +11,45 @@ from typing import Any
 
 from mr_st.data.dataset import GradedDataset
 from mr_st.errors import UsageError
+from mr_st.hub_client import is_hub_id
 
-__all__ = ["SOURCES", "load_source", "source_names"]
+__all__ = ["SOURCES", "Source", "load_source", "source_names"]
 
-SOURCES: dict[str, tuple[str, str]] = {
-    "marketplace": ("mr_st.data.marketplace", "load_marketplace"),
-    "esci": ("mr_st.data.sources.esci", "load_esci"),
+
+@dataclass(frozen=True)
+class Source:
+    """One way in. Nothing is imported before it is used.
+
+    Args:
+        module: Where its functions stand.
+        loader: The function that loads it; where ``form`` is given, its first argument is the path.
+        form: What a folder or file of this form is called in a message; empty where no path is recognised.
+        is_form: The function of ``module`` that tells from a path (a folder or a file that exists) whether it has
+            this form; it reads names, not contents.
+    """
+
+    module: str
+    loader: str
+    form: str = ""
+    is_form: str = ""
+
+    def function(self, name: str) -> Callable[..., Any]:
+        """A function of the source's module."""
+        function: Callable[..., Any] = getattr(import_module(self.module), name)
+        return function
+
+
+SAVED = Source("mr_st.data.storage", "load_folder", "a folder that GradedDataset.save wrote", "is_saved_folder")
+
+SOURCES: dict[str, Source] = {
+    "marketplace": Source("mr_st.data.marketplace", "load_marketplace"),
+    "esci": Source(
+        "mr_st.data.sources.esci", "load_esci", "a folder with ESCI's original Parquet files", "is_esci_folder"
+    ),
+    "mteb": Source("mr_st.data.sources.mteb", "load_mteb", "a folder in MTEB's or BEIR's form", "is_mteb_folder"),
+    "hub": Source("mr_st.data.sources.hub", "load_hub"),
 }
-"""Name of a source -> the module and the function that load it (imported on first use)."""
+"""Name of a source -> how it is loaded. A path is tried against the forms in this order, the saved form first."""
 
 
 def source_names() -> list[str]:
@@ -26,32 +58,35 @@ def source_names() -> list[str]:
 
 
 def load_source(name_or_path: str | Path, **options: Any) -> GradedDataset:
-    """Load by a source's name, or from a folder whose form is recognised by its files.
+    """Load by a source's name, from a path whose form is recognised by its files, or from the Hub.
 
     Args:
-        name_or_path: A name of :data:`SOURCES`, a folder that ``GradedDataset.save`` wrote, or an ESCI download.
+        name_or_path: A name of :data:`SOURCES`; a folder or file of one of the forms there; or, where no such path
+            exists, the id of a Hub dataset (``org/name``, as text).
         options: What the source's function takes; for a saved folder, ``validate``.
 
     Raises:
         UsageError: the name or the folder's form is unknown, or an option is.
         DataError: the data has faults.
+        MrStError: the Hub refused, or cannot be reached.
     """
-    if str(name_or_path) in SOURCES:
-        module, function = SOURCES[str(name_or_path)]
-        return _call(getattr(import_module(module), function), str(name_or_path), options)
-    folder = Path(name_or_path).expanduser()
-    forms = "a folder that GradedDataset.save wrote, or a folder with ESCI's original Parquet files"
-    if not folder.is_dir():
-        found = "is a file, not a folder" if folder.exists() else "is no known dataset and no folder"
-        raise UsageError(f"{name_or_path} {found}; give {', '.join(source_names())}, {forms}")
-    from mr_st.data.sources.esci import is_esci_folder, load_esci
-    from mr_st.data.storage import is_saved_folder, load_folder
-
-    if is_saved_folder(folder):
-        return _call(load_folder, str(name_or_path), options, folder)
-    if is_esci_folder(folder):
-        return _call(load_esci, str(name_or_path), options, folder)
-    raise UsageError(f"{name_or_path}: the folder's files are of no known form; give {forms}")
+    what = str(name_or_path)
+    if what in SOURCES:
+        source = SOURCES[what]
+        return _call(source.function(source.loader), what, options)
+    path = Path(name_or_path).expanduser()
+    with_form = [source for source in (SAVED, *SOURCES.values()) if source.form]
+    if path.exists():
+        for source in with_form:
+            if source.function(source.is_form)(path):
+                return _call(source.function(source.loader), what, options, path)
+    elif isinstance(name_or_path, str) and is_hub_id(name_or_path):
+        hub = SOURCES["hub"]
+        return _call(hub.function(hub.loader), what, options, name_or_path)
+    kind = "a file" if path.is_file() else "a folder"
+    found = f"is {kind} of no known form" if path.exists() else "is no known dataset, no path and no Hub id"
+    accepted = [*source_names(), *(source.form for source in with_form)]
+    raise UsageError(f"{what} {found}; give {', '.join(accepted)}, or the id of a Hub dataset (org/name)")
 
 
 def _call(function: Callable[..., GradedDataset], what: str, options: dict[str, Any], *given: Any) -> GradedDataset:
