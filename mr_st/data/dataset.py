@@ -146,6 +146,35 @@ class GradedDataset:
 
         return save_folder(self, folder)
 
+    def push_to_hub(
+        self,
+        repo_id: str,
+        *,
+        private: bool = False,
+        token: str | None = None,
+        revision: str | None = None,
+        commit_message: str | None = None,
+    ) -> str:
+        """Push the saved form and a dataset card to the Hub in one commit; returns the commit's address.
+
+        Args:
+            repo_id: Id of the Hub dataset, ``org/name``; created if it does not exist.
+            private: Make it private if it is created now; an existing public one is then refused.
+            token: A Hub token; None takes the one that huggingface_hub finds (``HF_TOKEN`` or ``hf auth login``).
+            revision: Branch to commit to; created if needed. None is ``main``.
+            commit_message: The commit's message.
+
+        Raises:
+            DataError: the dataset has faults.
+            UsageError: ``repo_id`` is no id, or the repository holds something else than a pushed dataset.
+            MrStError: the Hub refused, or cannot be reached. The token stands in no message.
+        """
+        from mr_st.data.hub_form import push_dataset
+
+        return push_dataset(
+            self, repo_id, private=private, token=token, revision=revision, commit_message=commit_message
+        )
+
     def to_mteb(self, folder: str | Path, item_text_levels: int | None = 2, max_chars: int | None = 400) -> Path:
         """Write corpus, queries and qrels in MTEB's retrieval form; returns the folder.
 
