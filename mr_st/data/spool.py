@@ -27,7 +27,7 @@ __all__ = ["BATCH_ROWS", "cache_folder", "map_arrow", "spool_table", "table_batc
 BATCH_ROWS = 8_192
 """Rows of a batch: small enough that no text column of it comes near the 2 GiB that 32-bit offsets reach."""
 
-_MEMORY_BYTES = 64 * 2**20
+_MEMORY_BYTES = _WINDOW_BYTES = 64 * 2**20
 _LOCK = "in-use.lock"
 _SWEPT_AFTER = 3_600.0  # seconds; a folder that is younger may be one whose process is about to take its lock
 
@@ -109,25 +109,33 @@ def map_arrow(path: Path) -> Dataset:
 def table_batches(dataset: Dataset, columns: Sequence[str] | None = None) -> Iterator[pa.RecordBatch]:
     """The rows in order, batch by batch, in bounded memory: for one pass over all of them.
 
-    Going through a memory map by hand does the same, but every page that was touched counts as the process's memory
-    until the system wants it back. A memory-mapped table is therefore read from its file here.
+    Every page of a memory map that was touched counts as the process's memory until the system wants it back, so a
+    pass over ``dataset`` itself grows to the size of its file. Here the file is mapped anew every 64 MiB: what was
+    passed is let go of when the caller drops it. Columns that are not asked for are not read.
 
     Args:
         dataset: Any table.
         columns: Which columns; None for all.
     """
     path = _file_of(dataset)
-    if path is None:
-        table = arrow_table(dataset)
-        table = table if columns is None else table.select(list(columns))
-        yield from table.to_batches(max_chunksize=BATCH_ROWS)
-        return
     names = dataset.column_names if columns is None else list(columns)
-    wanted = sorted(dataset.column_names.index(name) for name in names)
-    options = pa.ipc.IpcReadOptions(included_fields=wanted)
-    with pa.OSFile(str(path)) as source, pa.ipc.open_stream(source, options=options) as reader:
-        for batch in reader:
-            yield batch.select(names).replace_schema_metadata(None)
+    if path is None:
+        yield from arrow_table(dataset).select(names).to_batches(max_chunksize=BATCH_ROWS)
+        return
+    with pa.memory_map(str(path)) as source:
+        schema = pa.ipc.open_stream(source).schema
+        position = source.tell()
+    for _ in range(0, path.stat().st_size, _WINDOW_BYTES):
+        with pa.memory_map(str(path)) as source:
+            source.seek(position)
+            stop = position + _WINDOW_BYTES
+            while position < stop:
+                try:
+                    message = pa.ipc.read_message(source)
+                except EOFError:  # the end of the stream
+                    return
+                position = source.tell()
+                yield pa.ipc.read_record_batch(message, schema).select(names).replace_schema_metadata(None)
 
 
 def cache_folder() -> Path:
