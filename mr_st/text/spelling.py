@@ -292,7 +292,8 @@ class SpellingChannel:
         keys = tuple(case_key(cluster) for cluster in clusters)
         edits = []
         for at, key in enumerate(keys):
-            options = dict(self._mixed("^" + "".join(keys[:at]), key) or fallback) if is_movable(key) else {}
+            mixed = self._mixed("^" + "".join(keys[:at]), key) if is_movable(key) else {}
+            options = dict(fallback if mixed is None else mixed)
             if n < 3:
                 options.pop("d", None)
             if n < 2:
@@ -309,8 +310,8 @@ class SpellingChannel:
             return None
         return Token(clusters, keys, tuple(edits), tuple(weights), bounds, swaps)
 
-    def _mixed(self, left: str, key: str) -> dict[str, float]:
-        """The tables of all left contexts, mixed: each edit's weight for ``key`` after ``left``."""
+    def _mixed(self, left: str, key: str) -> dict[str, float] | None:
+        """The tables of all left contexts, mixed: each edit's weight for ``key`` after ``left``; None if unknown."""
         total: dict[str, float] = {}
         known = 0.0
         for length, share in enumerate(self.mixing):
@@ -321,7 +322,7 @@ class SpellingChannel:
                 known += share
                 for edit, weight in here.items():
                     total[edit] = total.get(edit, 0.0) + share * weight
-        return {edit: weight / known for edit, weight in total.items() if weight > 0} if known else {}
+        return {edit: weight / known for edit, weight in total.items() if weight > 0} if known else None
 
     def _swaps_of(self, piece: Piece, keys: tuple[str, ...], follows_kanji: bool) -> tuple[str, ...]:
         word, n = "".join(keys), len(keys)

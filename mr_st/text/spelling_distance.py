@@ -56,42 +56,45 @@ def edit_distance(first: Sequence[str], second: Sequence[str]) -> int:
 def align(first: Sequence[str], second: Sequence[str]) -> list[Step]:
     """The steps of one least-cost alignment, from left to right; their costs sum to :func:`edit_distance`.
 
-    Among equals a kept element is preferred, then a transposition, a substitution, a deletion, an insertion.
+    Among equals the first element that can be is kept; then comes a transposition, a substitution, a deletion, an
+    insertion.
 
     Example:
         >>> [step.kind for step in align("abc", "acb")]
         ['keep', 'transpose']
     """
     n, m = len(first), len(second)
-    cost = [[0] * (m + 1) for _ in range(n + 1)]
-    for i in range(n + 1):
-        cost[i][0] = i
-    cost[0] = list(range(m + 1))
-    for i in range(1, n + 1):
-        for j in range(1, m + 1):
-            is_same = first[i - 1] == second[j - 1]
-            least = min(cost[i - 1][j - 1] + (not is_same), cost[i - 1][j] + 1, cost[i][j - 1] + 1)
+    cost = [[0] * (m + 1) for _ in range(n + 1)]  # of what is left of the two
+    for i in range(n, -1, -1):
+        for j in range(m, -1, -1):
+            if i == n or j == m:
+                cost[i][j] = n - i + m - j
+                continue
+            is_other = first[i] != second[j]
+            least = min(cost[i + 1][j + 1] + is_other, cost[i + 1][j] + 1, cost[i][j + 1] + 1)
             if _is_swap(first, second, i, j):
-                least = min(least, cost[i - 2][j - 2] + 1)
+                least = min(least, cost[i + 2][j + 2] + 1)
             cost[i][j] = least
     steps: list[Step] = []
-    i, j = n, m
-    while i or j:
-        here = cost[i][j]
-        if i and j and first[i - 1] == second[j - 1] and here == cost[i - 1][j - 1]:
-            kind, back_1, back_2 = "keep", 1, 1
-        elif _is_swap(first, second, i, j) and here == cost[i - 2][j - 2] + 1:
-            kind, back_1, back_2 = "transpose", 2, 2
-        elif i and j and here == cost[i - 1][j - 1] + 1:
-            kind, back_1, back_2 = "substitute", 1, 1
-        elif i and here == cost[i - 1][j] + 1:
-            kind, back_1, back_2 = "delete", 1, 0
+    i = j = 0
+    while i < n or j < m:
+        here, both = cost[i][j], i < n and j < m
+        if both and first[i] == second[j] and here == cost[i + 1][j + 1]:
+            kind, ahead_1, ahead_2 = "keep", 1, 1
+        elif _is_swap(first, second, i, j) and here == cost[i + 2][j + 2] + 1:
+            kind, ahead_1, ahead_2 = "transpose", 2, 2
+        elif both and here == cost[i + 1][j + 1] + 1:
+            kind, ahead_1, ahead_2 = "substitute", 1, 1
+        elif i < n and here == cost[i + 1][j] + 1:
+            kind, ahead_1, ahead_2 = "delete", 1, 0
         else:
-            kind, back_1, back_2 = "insert", 0, 1
-        steps.append(Step(kind, i - back_1, tuple(first[i - back_1 : i]), tuple(second[j - back_2 : j])))
-        i, j = i - back_1, j - back_2
-    return steps[::-1]
+            kind, ahead_1, ahead_2 = "insert", 0, 1
+        steps.append(Step(kind, i, tuple(first[i : i + ahead_1]), tuple(second[j : j + ahead_2])))
+        i, j = i + ahead_1, j + ahead_2
+    return steps
 
 
 def _is_swap(first: Sequence[str], second: Sequence[str], i: int, j: int) -> bool:
-    return i > 1 and j > 1 and first[i - 1] == second[j - 2] and first[i - 2] == second[j - 1]
+    if i + 1 >= len(first) or j + 1 >= len(second):
+        return False
+    return first[i] == second[j + 1] and first[i + 1] == second[j] and first[i] != first[i + 1]
