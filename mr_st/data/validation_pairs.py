@@ -137,7 +137,8 @@ def _is_repeated(table: pa.Table) -> np.ndarray:
 
 
 def _repetition(row: dict[str, object], rule: str, grade: str | None) -> str:
-    what = f"the pair ({row['query_id']}, {row['item_id']}) stands in row {row[f'first {ROW}']:,} already"
+    query, item = (i if isinstance(i, str) and i.isprintable() else repr(i) for i in (row["query_id"], row["item_id"]))
+    what = f"the pair ({query:.60}, {item:.60}) stands in row {row[f'first {ROW}']:,} already"
     if rule == "contradicting pair":
         return f"{what}, with {grade} {row[f'first {grade}']} there and {row[str(grade)]} here"
     if rule == "pair in two splits":

@@ -132,7 +132,7 @@ def _null_levels(paths: pa.ChunkedArray, where: str) -> Iterator[Problem]:
         if levels.null_count:
             parents = chunk.value_parent_indices().to_numpy()
             wrong = np.unique(parents[pc.is_null(levels).to_numpy(zero_copy_only=False)])
-            found = ((start + int(row) + 1, f"a level of {chunk[int(row)].as_py()} is null") for row in wrong)
+            found = ((start + int(row) + 1, f"a level of {shown(chunk[int(row)].as_py())} is null") for row in wrong)
             tally.add(found, len(wrong))
         start += len(chunk)
     yield from tally.problems()
