@@ -1,39 +1,48 @@
-"""Reading ESCI's files into three frames with known columns, each row with its number in the original file."""
+"""Reading ESCI's files: judgments as a frame, products batch by batch, each row with its number in its file."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import polars as pl
+import pyarrow as pa
+import pyarrow.compute as pc
+from datasets import Dataset
 
-from mr_st.data.storage import read_parquet
+from mr_st.data.parquet import parquet_batches, parquet_schema
+from mr_st.data.spool import table_batches
 from mr_st.errors import DataError, MrStError, Problem, UsageError
 
-__all__ = ["CATEGORIES", "EXAMPLES", "PRODUCTS", "EsciTables", "read_folder", "read_hub"]
+__all__ = ["BULLET_POINTS", "CATEGORIES", "EXAMPLES", "PRODUCTS", "EsciTables", "read_folder", "read_hub"]
 
 EXAMPLES = "shopping_queries_dataset_examples.parquet"
 PRODUCTS = "shopping_queries_dataset_products.parquet"
 CATEGORIES = "product_categories.parquet"
+BULLET_POINTS = "product_bullet_point"
 
-_ID, _TEXT, _NUMBER = "text or a whole number", "text", "a whole number"
+_ID, _TEXT, _NUMBER, _TEXTS = "text or a whole number", "text", "a whole number", "a list of texts"
 _EXAMPLE_COLUMNS = {
     "query_id": _ID, "query": _TEXT, "product_id": _TEXT, "product_locale": _TEXT, "esci_label": _TEXT,
     "small_version": _NUMBER, "split": _TEXT,
 }  # fmt: skip
+_KEY = ["product_id", "product_locale"]
 _PRODUCT_COLUMNS = dict.fromkeys(
     ["product_id", "product_title", "product_description", "product_brand", "product_color", "product_locale"], _TEXT
 )
-_CATEGORY_COLUMNS = {"product_id": _TEXT, "product_locale": _TEXT, "category": "a list of texts"}
+_CATEGORY_COLUMNS = {"product_id": _TEXT, "product_locale": _TEXT, "category": _TEXTS}
 
 
 @dataclass(frozen=True)
 class EsciTables:
-    """The rows of one locale; column ``row`` is the row in the file, counted from 1.
+    """The rows of the wanted locales; column ``row`` is the row in the file, counted from 1.
 
     Args:
         examples: row, query_id (text), query, product_id, product_locale, esci_label, small_version, split.
-        products: row, product_id, product_title, product_description, product_brand, product_color, product_locale.
+        products: row (ascending), product_id, product_locale.
+        texts: Reads all rows of the product file once more, batch by batch, with all its columns of texts.
         categories: row, product_id, product_locale, category (list of texts); or None.
         locales: The locales that the examples have, for a message.
         examples_name: What a message calls the examples.
@@ -42,43 +51,60 @@ class EsciTables:
 
     examples: pl.DataFrame
     products: pl.DataFrame
+    texts: Callable[[], Iterator[pa.RecordBatch]]
     categories: pl.DataFrame | None
     locales: str
     examples_name: str = EXAMPLES
     products_name: str = PRODUCTS
 
 
-def read_folder(folder: Path, locale: str) -> EsciTables:
-    """Read the original files of one locale; the category file may be absent.
+def read_folder(folder: Path, locales: Sequence[str], version: str | None = None) -> EsciTables:
+    """Read the original files; the category file may be absent.
+
+    Args:
+        folder: Where they lie.
+        locales: Which of us, es, jp.
+        version: "small" or "large": only judgments whose ``small_version`` or ``large_version`` is 1.
 
     Raises:
         DataError: a file or column is missing, damaged or of a wrong type; it lists all.
     """
-    return _read_files(folder / EXAMPLES, folder / PRODUCTS, folder / CATEGORIES, locale)
+    return _read_files(folder / EXAMPLES, folder / PRODUCTS, folder / CATEGORIES, locales, version)
 
 
-def _read_files(examples: Path, products: Path, categories: Path | None, locale: str) -> EsciTables:
-    problems: list[Problem] = []
-    frames: list[pl.DataFrame] = []
-    wanted = [(examples, _EXAMPLE_COLUMNS), (products, _PRODUCT_COLUMNS)]
+def _read_files(
+    examples: Path, products: Path, categories: Path | None, locales: Sequence[str], version: str | None
+) -> EsciTables:
+    wanted = {examples: _example_columns(version), products: _PRODUCT_COLUMNS}
     if categories is not None and categories.is_file():
-        wanted.append((categories, _CATEGORY_COLUMNS))
-    for path, columns in wanted:
+        wanted[categories] = _CATEGORY_COLUMNS
+    problems: list[Problem] = []
+    frames: dict[Path, pl.DataFrame] = {}
+    found: set[str] = set()
+    for path, columns in wanted.items():
         try:
-            frame = pl.DataFrame(read_parquet(path, list(columns)))
-            faults = _column_problems(frame, columns, path.name)
+            schema = parquet_schema(path)
+            faults = _column_problems(schema, columns | _bullet_points(schema, columns), path.name)
+            if not faults:
+                names = _KEY if path == products else list(columns)
+                frames[path] = _frame(parquet_batches(path, names), schema, names, locales, found, version)
         except DataError as error:
             faults = error.problems
-        if faults:
-            problems += faults
-        else:
-            frames.append(frame)
+        problems += faults
     if problems:
         raise DataError(problems)
-    return _of_locale(frames[0], frames[1], frames[2] if len(frames) > 2 else None, locale)
+    return EsciTables(
+        frames[examples].cast({"query_id": pl.String}),
+        frames[products],
+        partial(parquet_batches, products, [*_PRODUCT_COLUMNS, BULLET_POINTS]),
+        frames.get(categories) if categories is not None else None,
+        _listed(found),
+    )
 
 
-def read_hub(hub_id: str, locale: str, revision: str | None = None) -> EsciTables:
+def read_hub(
+    hub_id: str, locales: Sequence[str], version: str | None = None, revision: str | None = None
+) -> EsciTables:
     """Read a Hub dataset: ESCI's original files wherever they lie in it, or one table of joined columns.
 
     Raises:
@@ -102,69 +128,109 @@ def read_hub(hub_id: str, locale: str, revision: str | None = None) -> EsciTable
                 for name in (EXAMPLES, PRODUCTS, CATEGORIES)
                 if name in found
             }
-            return _read_files(paths[EXAMPLES], paths[PRODUCTS], paths.get(CATEGORIES), locale)
+            return _read_files(paths[EXAMPLES], paths[PRODUCTS], paths.get(CATEGORIES), locales, version)
         parts = load_dataset(hub_id, revision=revision)
     except (RepositoryNotFoundError, HFValidationError) as error:
         raise UsageError(f"esci: {hub_id} is neither a folder nor a Hub dataset; {accepted}") from error
     except (HfHubHTTPError, OfflineModeIsEnabled, OSError) as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise MrStError(f"esci: {hub_id} cannot be read from the Hub ({reason}); {accepted}") from error
-    return split_joined({name: pl.DataFrame(part.data.table) for name, part in parts.items()}, hub_id, locale)
+    return split_joined(parts, hub_id, locales, version)
 
 
-def split_joined(parts: dict[str, pl.DataFrame], name: str, locale: str) -> EsciTables:
+def split_joined(
+    parts: Mapping[str, Dataset], name: str, locales: Sequence[str], version: str | None = None
+) -> EsciTables:
     """Take joined tables (one for each split) apart into examples and products.
 
     Args:
         parts: Name of the split -> rows with the columns of both files; the split stands in for the column ``split``.
         name: What a message calls the table.
-        locale: ESCI's product_locale.
+        locales: Which of us, es, jp.
+        version: As in :func:`read_folder`.
 
     Raises:
         DataError: a column is missing or of a wrong type.
     """
-    frames = [
-        part if "split" in part.columns else part.with_columns(pl.lit(split).alias("split"))
-        for split, part in parts.items()
-    ]
-    needed = _EXAMPLE_COLUMNS | _PRODUCT_COLUMNS
-    for frame in frames:
-        problems = _column_problems(frame, needed, name)
+    columns = _example_columns(version)
+    for part in parts.values():
+        needed = columns | _PRODUCT_COLUMNS
+        needed |= _bullet_points(part.data.table.schema, needed)
+        if "split" not in part.column_names:
+            del needed["split"]
+        problems = _column_problems(part.data.table.schema, needed, name)
         if problems:
             raise DataError(problems)
-    joined = pl.concat([frame.select(list(needed)) for frame in frames], how="vertical_relaxed")
-    products = joined.select(list(_PRODUCT_COLUMNS)).unique(
-        ["product_id", "product_locale"], keep="first", maintain_order=True
-    )
-    return _of_locale(joined.select(list(_EXAMPLE_COLUMNS)), products, None, locale, name)
+    found: set[str] = set()
+    frames, n_rows = [], 0
+    for split, part in parts.items():
+        names = [column for column in columns if column in part.column_names]
+        frame = _frame(table_batches(part, names), part.data.table.schema, names, locales, found, version, n_rows)
+        frames.append(frame if "split" in names else frame.with_columns(pl.lit(split).alias("split")))
+        n_rows += len(part)
+    examples = pl.concat(frames, how="diagonal_relaxed").cast({"query_id": pl.String})
+    products, n_rows = [], 0
+    for part in parts.values():
+        products.append(_frame(table_batches(part, _KEY), part.data.table.schema, _KEY, locales, set(), None, n_rows))
+        n_rows += len(part)
+
+    def texts() -> Iterator[pa.RecordBatch]:
+        for part in parts.values():
+            yield from table_batches(part, [c for c in [*_PRODUCT_COLUMNS, BULLET_POINTS] if c in part.column_names])
+
+    distinct = pl.concat(products).unique(_KEY, keep="first", maintain_order=True)
+    return EsciTables(examples, distinct, texts, None, _listed(found), name, name)
 
 
-def _of_locale(
-    examples: pl.DataFrame,
-    products: pl.DataFrame,
-    categories: pl.DataFrame | None,
-    locale: str,
-    name: str | None = None,
-) -> EsciTables:
-    locales = ", ".join(sorted(examples["product_locale"].drop_nulls().unique().to_list()))
-    here = pl.col("product_locale") == locale
-    examples, products = (
-        frame.with_row_index("row", offset=1).filter(here).cast({"product_id": pl.String})
-        for frame in (examples, products)
-    )
-    if categories is not None:
-        categories = categories.with_row_index("row", offset=1).filter(here)
-    examples = examples.cast({"query_id": pl.String})
-    return EsciTables(examples, products, categories, locales, name or EXAMPLES, name or PRODUCTS)
+def _frame(
+    batches: Iterable[pa.RecordBatch],
+    schema: pa.Schema,
+    columns: Sequence[str],
+    locales: Sequence[str],
+    found: set[str],
+    version: str | None = None,
+    n_before: int = 0,
+) -> pl.DataFrame:
+    """The rows of the wanted locales and version, numbered; ``found`` gets every locale of the judgments' file."""
+    kept = []
+    for batch in batches:
+        rows = pa.array(range(n_before + 1, n_before + 1 + len(batch)), pa.uint32())
+        n_before += len(batch)
+        numbered = pa.Table.from_arrays([rows, *batch.select(list(columns)).columns], names=["row", *columns])
+        here = numbered["product_locale"].cast(pa.string())
+        is_wanted = pc.is_in(here, value_set=pa.array(list(locales)))
+        if "esci_label" in columns:
+            found.update(locale for locale in pc.unique(here).to_pylist() if locale is not None)
+            if version is not None:
+                is_wanted = pc.and_(is_wanted, pc.equal(numbered[f"{version}_version"].cast(pa.int64()), 1))
+        kept.append(numbered.filter(is_wanted))
+    empty = pa.schema([("row", pa.uint32()), *(schema.field(column) for column in columns)]).empty_table()
+    frame = pl.DataFrame(pa.concat_tables([empty.replace_schema_metadata(None), *kept]))
+    texts = {name: pl.String for name, kind in frame.schema.items() if kind in (pl.Null, pl.Categorical)}
+    return frame.cast({name: kind for name, kind in texts.items() if name != "small_version"})
 
 
-def _column_problems(frame: pl.DataFrame, columns: dict[str, str], where: str) -> list[Problem]:
+def _example_columns(version: str | None) -> dict[str, str]:
+    return _EXAMPLE_COLUMNS if version is None else _EXAMPLE_COLUMNS | {f"{version}_version": _NUMBER}
+
+
+def _bullet_points(schema: pa.Schema, columns: Mapping[str, str]) -> dict[str, str]:
+    """The column that product files may lack, where this one has it."""
+    return {BULLET_POINTS: _TEXT} if "product_title" in columns and BULLET_POINTS in schema.names else {}
+
+
+def _listed(found: set[str]) -> str:
+    return ", ".join(sorted(found))
+
+
+def _column_problems(schema: pa.Schema, columns: Mapping[str, str], where: str) -> list[Problem]:
     problems = []
+    kinds = pl.DataFrame(schema.empty_table()).schema
     for column, expected in columns.items():
-        if column not in frame.columns:
+        if column not in kinds:
             problems.append(Problem(where, "missing", "use ESCI's original file or rename the column", column=column))
             continue
-        found = frame.schema[column]
+        found = kinds[column]
         is_text = found in (pl.String, pl.Categorical, pl.Null)
         fits = {
             _TEXT: is_text,

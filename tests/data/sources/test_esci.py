@@ -98,7 +98,7 @@ def test_locales_keep_their_own_products_and_ids(files, tmp_path):
     assert us.items["item_id"][:] == ["us:A", "us:B", "us:C", "us:D", "us:Z"]  # Z is judged by nobody, and searched
     assert us.items["category_path"][:] == [["Home", "Kitchen"], [], [], [], []]
     assert japanese.items[0] | {"brand": None} == {
-        "item_id": "jp:A", "title": "Product A jp", "category_path": ["家電"], "description": None, "brand": None,
+        "item_id": "jp:A", "title": "Product A jp", "category_path": ["家電"], "description": "x", "brand": None,
         "color": None, "locale": "ja-JP",
     }  # fmt: skip
     assert japanese.queries[0]["locale"] == "ja-JP"
@@ -237,7 +237,7 @@ def test_a_joined_hub_dataset_with_full_label_names(files, tmp_path, monkeypatch
     assert triples[0] == triples[1]
     assert set(dataset.items["item_id"][:]) == {"us:A", "us:B", "us:C", "us:D"}  # only judged ones are in such a table
     with pytest.raises(DataError, match="column product_title: missing"):
-        split_joined({"train": pl.DataFrame(files[EXAMPLES])}, "someone/esci-joined", "us")
+        split_joined({"train": datasets.Dataset.from_list(files[EXAMPLES])}, "someone/esci-joined", ["us"])
 
 
 def test_a_hub_dataset_that_cannot_be_reached_gives_one_line(monkeypatch):
