@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import import_module
@@ -46,9 +47,18 @@ SOURCES: dict[str, Source] = {
     "esci": Source(
         "mr_st.data.sources.esci", "load_esci", "a folder with ESCI's original Parquet files", "is_esci_folder"
     ),
+    "wands": Source(
+        "mr_st.data.sources.wands", "load_wands", "a folder with WANDS' product.csv, query.csv and label.csv",
+        "is_wands_folder",
+    ),
     "mteb": Source("mr_st.data.sources.mteb", "load_mteb", "a folder in MTEB's or BEIR's form", "is_mteb_folder"),
+    "table": Source(
+        "mr_st.data.sources.tables", "load_table",
+        "a folder with queries, items and judgments, or one joined file, as CSV, TSV, JSONL or Parquet",
+        "is_table_path",
+    ),
     "hub": Source("mr_st.data.sources.hub", "load_hub"),
-}
+}  # fmt: skip
 """Name of a source -> how it is loaded. A path is tried against the forms in this order, the saved form first."""
 
 
@@ -76,7 +86,7 @@ def load_source(name_or_path: str | Path, **options: Any) -> GradedDataset:
         return _call(source.function(source.loader), what, options)
     path = Path(name_or_path).expanduser()
     with_form = [source for source in (SAVED, *SOURCES.values()) if source.form]
-    if path.exists():
+    if os.path.lexists(path):  # a link that leads nowhere is for its source to explain
         for source in with_form:
             if source.function(source.is_form)(path):
                 return _call(source.function(source.loader), what, options, path)
@@ -84,7 +94,7 @@ def load_source(name_or_path: str | Path, **options: Any) -> GradedDataset:
         hub = SOURCES["hub"]
         return _call(hub.function(hub.loader), what, options, name_or_path)
     kind = "a file" if path.is_file() else "a folder"
-    found = f"is {kind} of no known form" if path.exists() else "is no known dataset, no path and no Hub id"
+    found = f"is {kind} of no known form" if os.path.lexists(path) else "is no known dataset, no path and no Hub id"
     accepted = [*source_names(), *(source.form for source in with_form)]
     raise UsageError(f"{what} {found}; give {', '.join(accepted)}, or the id of a Hub dataset (org/name)")
 

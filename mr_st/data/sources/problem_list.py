@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from dataclasses import replace
+
 from mr_st.data.schema import MAX_PROBLEMS
 from mr_st.errors import DataError, Problem
 
@@ -34,19 +37,22 @@ class ProblemList:
         self._counts[key] = self._counts.get(key, 0) + 1
         self._mends[key] = problem.mend
         if self._counts[key] <= self._limit:
-            self._listed.append(problem)
+            self._listed.append(replace(problem, rule=kind))
 
-    def extend(self, problems: list[Problem]) -> None:
+    def extend(self, problems: Iterable[Problem]) -> None:
         """Add faults that are capped already."""
         self._listed += problems
 
     def all(self) -> list[Problem]:
         """Every fault; of each kind, file and column no more than the limit one by one."""
         rest = [
-            Problem(where, f"{count - self._limit:,} more {kind}", self._mends[kind, where, column], column=column)
+            Problem(
+                where, f"{count - self._limit:,} more {kind}", self._mends[kind, where, column], None, column, kind,
+                count - self._limit,
+            )
             for (kind, where, column), count in self._counts.items()
             if count > self._limit
-        ]
+        ]  # fmt: skip
         return self._listed + rest
 
     def raise_if_any(self) -> None:

@@ -18,10 +18,10 @@ from typing import BinaryIO, TextIO, cast
 
 import pyarrow as pa
 
+from mr_st.data.parquet import read_parquet
 from mr_st.data.sources.delimited import read_delimited
 from mr_st.data.sources.json_lines import Kinds, read_json_lines
 from mr_st.data.sources.problem_list import ProblemList, shown
-from mr_st.data.storage import read_parquet
 from mr_st.errors import DataError, Problem, UsageError
 
 __all__ = ["MAX_FIELD", "SUFFIXES", "RawTable", "is_table_file", "read_table"]
