@@ -38,7 +38,8 @@ _FORMAT = "mr_st spelling channel 1"
 _EDIT = re.compile(r"[d2t]|[si]:.+", re.DOTALL)
 _BLANKS = re.compile(r"(\s+)")
 _MAX_PLANS = 200_000
-_REDRAWS = 12
+_REDRAWS = 12  # tries for a text that differs, before one edit is forced
+_FRUITLESS = 20  # draws in a row that bring no new variant
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,7 +70,7 @@ class SpellingChannel:
     Example:
         >>> channel = SpellingChannel.default("en")
         >>> channel.variants("stainless steel water bottle 500 ml", 2, seed=3)
-        ['stainlees steel water botle 500 ml', 'stainless steel water bottle 500 ml']
+        ['stainlesss steel wwer bottle 500 ml', 'sgaainless steel watdr bottle 500 ml']
     """
 
     locale: str = "en"
@@ -210,13 +211,13 @@ class SpellingChannel:
         rng = text_rng(text, seed)
         clean = unicodedata.normalize("NFC", text)
         found: dict[str, None] = {}
-        for _ in range(4 * n):
+        n_fruitless = 0
+        while len(found) < n and n_fruitless < _FRUITLESS:
             variant = self.misspell(clean, rng, locale, must_change=True)
             if variant == clean:
                 break
+            n_fruitless = n_fruitless + 1 if variant in found else 0
             found[variant] = None
-            if len(found) == n:
-                break
         return list(found)
 
     # ---- what only this class sees ---------------------------------------------------------------------------------

@@ -51,13 +51,14 @@ def edited(token: Token, n_edits: int, chance: Callable[[], float], slips: list[
     clusters, keys = token.clusters, token.keys
     out, free = list(clusters), list(token.weights)
     n_left = len(clusters)
+    moved: set[int] = set()
     while n_edits:
         at = _drawn(free, chance)
         if at < 0:
             break
         options = token.edits[at]
         edit = list(options)[_drawn(list(options.values()), chance)]
-        if (edit == "t" and not free[at + 1]) or (edit == "d" and n_left < 3):
+        if (edit == "t" and at + 1 in moved) or (edit == "d" and n_left < 3):
             options = {other: weight for other, weight in options.items() if other != edit}
             if not options:
                 free[at] = 0.0
@@ -65,6 +66,7 @@ def edited(token: Token, n_edits: int, chance: Callable[[], float], slips: list[
             edit = list(options)[_drawn(list(options.values()), chance)]
         before = clusters[at]
         free[at] = 0.0
+        moved.add(at)
         if edit == "d":
             out[at] = ""
             n_left -= 1
@@ -74,6 +76,7 @@ def edited(token: Token, n_edits: int, chance: Callable[[], float], slips: list[
             before += clusters[at + 1]
             out[at], out[at + 1] = _cased(keys[at + 1], at, token), _cased(keys[at], at + 1, token)
             free[at + 1] = 0.0
+            moved.add(at + 1)
         else:
             out[at] = _cased(edit[2:], at, token) if edit[0] == "s" else before + _cased(edit[2:], at, token)
         after = out[at] + out[at + 1] if edit == "t" else out[at]
