@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
+import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -12,6 +15,7 @@ os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
 
 REPOSITORY = Path(__file__).resolve().parents[1]
+sys.path.append(str(REPOSITORY / "tests" / "shared"))  # what the tests of several folders import
 
 _CORPUS = """
 red running shoes for men blue cotton shirt women wireless mouse usb keyboard black coffee mug steel kettle
@@ -69,3 +73,12 @@ def esci_folder() -> Path:
     if not folder.is_dir():
         pytest.skip("the ESCI sample (../shared/data/esci-us-sample) is not on this machine")
     return folder
+
+
+@pytest.fixture
+def hub() -> Iterator[Any]:
+    """A loopback Hub that wants the token ``loopback_hub.TOKEN`` for whatever is written."""
+    from loopback_hub import TOKEN, loopback_hub
+
+    with loopback_hub(TOKEN) as server:
+        yield server

@@ -1,14 +1,12 @@
-"""The loopback Hub, and a model that is ready to be published."""
+"""A model that is ready to be published, and reports for its card."""
 
 from __future__ import annotations
 
 import importlib.util
 import shutil
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
-from typing import Any
 
 import pytest
 
@@ -21,13 +19,6 @@ def _load(path: Path) -> ModuleType:
     sys.modules[path.stem] = module  # dataclasses look their module up
     spec.loader.exec_module(module)
     return module
-
-
-@pytest.fixture
-def hub() -> Iterator[Any]:
-    """A loopback Hub that wants the token ``hf_secretSECRET123``."""
-    with _load(Path(__file__).parent / "loopback_hub.py").loopback_hub("hf_secretSECRET123") as server:
-        yield server
 
 
 @pytest.fixture(scope="session")

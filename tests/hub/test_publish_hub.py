@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
-
-TOKEN = "hf_secretSECRET123"
+from loopback_hub import TOKEN, run_client
 
 _PUBLISH = """
 import json, sys
@@ -40,29 +36,9 @@ assert not [m for m in sys.modules if m.startswith("mr_st")]
 """
 
 
-def run(
-    hub, tmp_path: Path, code: str, *arguments: str, token: str | None = TOKEN
-) -> subprocess.CompletedProcess[str]:
-    environment = {k: v for k, v in os.environ.items() if not k.startswith(("HF_", "HUGGING_FACE"))}
-    environment |= {
-        "HF_ENDPOINT": hub.endpoint,
-        "HF_HOME": str(tmp_path / "hf-home"),
-        "HF_HUB_DISABLE_XET": "1",
-        "HF_HUB_DISABLE_TELEMETRY": "1",
-        "HF_HUB_DISABLE_PROGRESS_BARS": "1",
-        "NO_PROXY": "127.0.0.1",
-        "OMP_NUM_THREADS": "1",
-    }
-    if token is not None:
-        environment["HF_TOKEN"] = token
-    return subprocess.run(
-        [sys.executable, "-c", code, *arguments], env=environment, capture_output=True, text=True, timeout=120
-    )
-
-
-def publish(hub, tmp_path, model_dir, *calls, token: str | None = TOKEN) -> list[str]:
+def publish(hub, tmp_path: Path, model_dir: Path, *calls, token: str | None = TOKEN) -> list[str]:
     """Publish in one fresh process: each call a (repo id, options); what each of them said, one line a call."""
-    done = run(hub, tmp_path, _PUBLISH, str(model_dir), json.dumps(calls), token=token)
+    done = run_client(hub.endpoint, tmp_path, _PUBLISH, str(model_dir), json.dumps(calls), token=token)
     assert TOKEN not in done.stdout + done.stderr
     assert done.returncode == 0, done.stderr
     assert "data file" not in done.stderr  # the client's warning of Parquet files in a model repository
@@ -85,7 +61,7 @@ def test_published_in_one_commit_and_loaded_by_id_without_mr_st(hub, tmp_path, m
     assert any(f.startswith("results/") and f.endswith("per_query.parquet") for f in files)
     assert b'SentenceTransformer("org/tiny")' in files["README.md"]
 
-    loaded = run(hub, tmp_path, _LOAD, "org/tiny", str(tmp_path / "vectors.npy"))
+    loaded = run_client(hub.endpoint, tmp_path, _LOAD, "org/tiny", str(tmp_path / "vectors.npy"))
     assert loaded.returncode == 0, loaded.stderr
     model = SentenceTransformer(str(model_dir))
     expected = np.concatenate(

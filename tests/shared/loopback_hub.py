@@ -1,7 +1,8 @@
 """A Hub on the loopback interface that follows the protocol traced from huggingface_hub 2.4, for the real client.
 
-Repositories are kept in memory: a branch is a list of commits, a commit a mapping of path to bytes. Faults are set by
-`fail`: the n-th request whose method and path match is answered with a status, or its connection is cut.
+Model and dataset repositories are kept in memory: a branch names a commit, a commit is a mapping of path to bytes.
+Faults are set by `fail`: a request whose method and path match is answered with a status, or its connection is cut.
+`run_client` runs code against it in a process of its own, because HF_ENDPOINT is read when the client is imported.
 """
 
 from __future__ import annotations
@@ -9,17 +10,25 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import os
 import re
+import subprocess
+import sys
 import threading
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
 import yaml
 
+TOKEN = "hf_secretSECRET123"
+
 _ID = r"(?P<id>[^/]+/[^/]+)"
+_API = rf"/api/(?P<kind>models|datasets)/{_ID}"
+_FILES = rf"/(?:(?P<kind>datasets)/)?{_ID}"
 
 
 @dataclass
@@ -49,6 +58,7 @@ class LoopbackHub(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), _Handler)
         self.token = token
         self.repositories: dict[str, Repository] = {}
+        self.datasets: dict[str, Repository] = {}
         self.large: dict[str, bytes] = {}
         self.log: list[str] = []
         self.seen_tokens: list[str | None] = []
@@ -64,6 +74,37 @@ class LoopbackHub(ThreadingHTTPServer):
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         pass  # a cut connection is part of the tests
+
+
+def run_client(
+    endpoint: str, home: Path, code: str, *arguments: str, token: str | None = TOKEN, **environment: str
+) -> subprocess.CompletedProcess[str]:
+    """Run Python code whose Hub is ``endpoint``, with caches of its own under ``home``.
+
+    Args:
+        endpoint: The Hub's address.
+        home: An empty folder, or that of an earlier call.
+        code: The program.
+        arguments: Its ``sys.argv[1:]``.
+        token: What HF_TOKEN holds; None for none.
+        environment: Further variables.
+    """
+    variables = {k: v for k, v in os.environ.items() if not k.startswith(("HF_", "HUGGING_FACE"))}
+    variables |= {
+        "HF_ENDPOINT": endpoint,
+        "HF_HOME": str(home / "hf-home"),
+        "HF_HUB_DISABLE_XET": "1",
+        "HF_HUB_DISABLE_TELEMETRY": "1",
+        "HF_HUB_DISABLE_PROGRESS_BARS": "1",
+        "NO_PROXY": "127.0.0.1,localhost",
+        "OMP_NUM_THREADS": "1",
+    }
+    if token is not None:
+        variables["HF_TOKEN"] = token
+    return subprocess.run(
+        [sys.executable, "-c", code, *arguments],
+        env=variables | environment, capture_output=True, text=True, timeout=120,
+    )  # fmt: skip
 
 
 @contextmanager
@@ -115,7 +156,7 @@ class _Handler(BaseHTTPRequestHandler):
         for method, pattern, action in _ROUTES:
             match = re.fullmatch(pattern, path)
             if method == self.command and match:
-                parts = {k: unquote(v) for k, v in match.groupdict().items()}
+                parts = {k: v and unquote(v) for k, v in match.groupdict().items()}
                 return action(self, body, **parts)
         self._json(404, {"error": f"no route for {line}"})
 
@@ -141,8 +182,11 @@ class _Handler(BaseHTTPRequestHandler):
         if self.command != "HEAD":
             self.wfile.write(body)
 
-    def _repository(self, id: str) -> Repository | None:
-        repository = self.server.repositories.get(id)
+    def _repositories(self, kind: str | None) -> dict[str, Repository]:
+        return self.server.datasets if kind in ("dataset", "datasets") else self.server.repositories
+
+    def _repository(self, kind: str | None, id: str) -> Repository | None:
+        repository = self._repositories(kind).get(id)
         if repository is None:
             self._json(404, {"error": "Repository not found"}, {"X-Error-Code": "RepoNotFound"})
         return repository
@@ -152,9 +196,10 @@ class _Handler(BaseHTTPRequestHandler):
     def create(self, body: bytes) -> None:
         wish = json.loads(body)
         id = f"{wish.get('organization') or 'me'}/{wish['name']}"
-        known = id in self.server.repositories
+        repositories = self._repositories(wish.get("type"))
+        known = id in repositories
         if not known:
-            repository = self.server.repositories[id] = Repository(private=wish.get("visibility") == "private")
+            repository = repositories[id] = Repository(private=wish.get("visibility") == "private")
             repository.commit("main", {".gitattributes": b"*.safetensors filter=lfs\n"}, "initial commit")
         self._json(409 if known else 200, {"url": f"{self.server.endpoint}/{id}", "name": id})
 
@@ -167,15 +212,15 @@ class _Handler(BaseHTTPRequestHandler):
             errors = [{"message": str(error)}]
         self._json(400 if errors else 200, {"errors": errors, "warnings": []})
 
-    def branch(self, body: bytes, id: str, branch: str) -> None:
-        if repository := self._repository(id):
+    def branch(self, body: bytes, kind: str | None, id: str, branch: str) -> None:
+        if repository := self._repository(kind, id):
             if branch in repository.branches:
                 return self._json(409, {"error": "Reference already exists"})
             repository.branches[branch] = repository.branches["main"]
             self._json(200, {})
 
-    def preupload(self, body: bytes, id: str, revision: str) -> None:
-        if self._repository(id):
+    def preupload(self, body: bytes, kind: str | None, id: str, revision: str) -> None:
+        if self._repository(kind, id):
             files = [
                 {
                     "path": f["path"],
@@ -186,7 +231,7 @@ class _Handler(BaseHTTPRequestHandler):
             ]
             self._json(200, {"files": files})
 
-    def batch(self, body: bytes, id: str) -> None:
+    def batch(self, body: bytes, kind: str | None, id: str) -> None:
         objects = []
         for wanted in json.loads(body)["objects"]:
             answer = {"oid": wanted["oid"], "size": wanted["size"]}
@@ -201,8 +246,8 @@ class _Handler(BaseHTTPRequestHandler):
         self.server.large[oid] = body
         self._json(200, {})
 
-    def commit(self, body: bytes, id: str, revision: str) -> None:
-        repository = self._repository(id)
+    def commit(self, body: bytes, kind: str | None, id: str, revision: str) -> None:
+        repository = self._repository(kind, id)
         if repository is None:
             return
         wants_pr = "create_pr" in parse_qs(urlsplit(self.path).query)
@@ -218,6 +263,8 @@ class _Handler(BaseHTTPRequestHandler):
                 files[value["path"]] = base64.b64decode(value["content"])
             elif entry["key"] == "lfsFile":
                 files[value["path"]] = self.server.large[value["oid"]]
+            elif entry["key"] == "deletedFile":
+                del files[value["path"]]
         sha = repository.commit(branch, files, message)
         answer = {"commitUrl": f"{self.server.endpoint}/{id}/commit/{sha}", "commitOid": sha}
         if wants_pr:
@@ -226,8 +273,8 @@ class _Handler(BaseHTTPRequestHandler):
 
     # --- reading
 
-    def info(self, body: bytes, id: str, revision: str = "main") -> None:
-        if repository := self._repository(id):
+    def info(self, body: bytes, kind: str | None, id: str, revision: str = "main") -> None:
+        if repository := self._repository(kind, id):
             sha = repository.find(revision)
             if sha is None:
                 return self._json(404, {"error": "Invalid rev"}, {"X-Error-Code": "RevisionNotFound"})
@@ -235,13 +282,13 @@ class _Handler(BaseHTTPRequestHandler):
             self._json(200, {"_id": id, "id": id, "modelId": id, "sha": sha, "private": repository.private,
                              "tags": [], "downloads": 0, "likes": 0, "siblings": siblings})  # fmt: skip
 
-    def tree(self, body: bytes, id: str, revision: str, folder: str = "") -> None:
-        if repository := self._repository(id):
+    def tree(self, body: bytes, kind: str | None, id: str, revision: str, folder: str | None = None) -> None:
+        if repository := self._repository(kind, id):
             sha = repository.find(revision)
             if sha is None:
                 return self._json(404, {"error": "Invalid rev"}, {"X-Error-Code": "RevisionNotFound"})
             recursive = "True" in str(parse_qs(urlsplit(self.path).query).get("recursive", "")).title()
-            prefix = f"{folder.strip('/')}/" if folder.strip("/") else ""
+            prefix = f"{folder.strip('/')}/" if folder and folder.strip("/") else ""
             entries: dict[str, dict[str, Any]] = {}
             for path, content in repository.commits[sha].items():
                 if not path.startswith(prefix):
@@ -257,29 +304,58 @@ class _Handler(BaseHTTPRequestHandler):
                 return self._json(404, {"error": "no such folder"}, {"X-Error-Code": "EntryNotFound"})
             self._json(200, list(entries.values()))
 
-    def resolve(self, body: bytes, id: str, revision: str, path: str) -> None:
-        if repository := self._repository(id):
+    def paths_info(self, body: bytes, kind: str | None, id: str, revision: str) -> None:
+        if repository := self._repository(kind, id):
+            sha = repository.find(revision)
+            if sha is None:
+                return self._json(404, {"error": "Invalid rev"}, {"X-Error-Code": "RevisionNotFound"})
+            files = repository.commits[sha]
+            wanted = parse_qs(body.decode())["paths"] if b"paths=" in body else json.loads(body)["paths"]
+            found: list[dict[str, Any]] = []
+            for path in wanted:
+                if path in files:
+                    oid = hashlib.sha1(files[path]).hexdigest()
+                    found.append({"type": "file", "oid": oid, "size": len(files[path]), "path": path})
+                elif any(name.startswith(f"{path}/") for name in files):
+                    found.append({"type": "directory", "oid": "0" * 40, "size": 0, "path": path})
+            self._json(200, found)
+
+    def resolve(self, body: bytes, kind: str | None, id: str, revision: str, path: str) -> None:
+        if repository := self._repository(kind, id):
             sha = repository.find(revision)
             content = repository.commits[sha].get(path) if sha else None
             if content is None:
                 code = "EntryNotFound" if sha else "RevisionNotFound"
                 headers = {"X-Error-Code": code, **({"X-Repo-Commit": sha} if sha else {})}
                 return self._send(404, b"", headers)
-            etag = f'"{hashlib.sha256(content).hexdigest()}"'
-            self._send(200, content, {"ETag": etag, "X-Repo-Commit": str(sha), "Accept-Ranges": "bytes"})
+            oid = hashlib.sha256(content).hexdigest()
+            if oid in self.server.large:  # what was uploaded as a large file lies on another host
+                elsewhere = f"http://localhost:{self.server.server_port}"
+                moved = {"Location": f"{elsewhere}/_large/{oid}", "X-Linked-Size": str(len(content))}
+                return self._send(302, b"", {**moved, "X-Linked-Etag": f'"{oid}"', "X-Repo-Commit": str(sha)})
+            self._send(200, content, {"ETag": f'"{oid}"', "X-Repo-Commit": str(sha), "Accept-Ranges": "bytes"})
+
+    def large(self, body: bytes, oid: str) -> None:
+        content = self.server.large.get(oid)
+        if content is None:
+            return self._send(404, b"", {})
+        self._send(200, content, {"ETag": f'"{oid}"', "Accept-Ranges": "bytes"})
 
 
 _ROUTES = [
     ("POST", "/api/repos/create", _Handler.create),
     ("POST", "/api/validate-yaml", _Handler.validate_yaml),
-    ("POST", f"/api/models/{_ID}/branch/(?P<branch>[^/]+)", _Handler.branch),
-    ("POST", f"/api/models/{_ID}/preupload/(?P<revision>[^/]+)", _Handler.preupload),
-    ("POST", f"/{_ID}.git/info/lfs/objects/batch", _Handler.batch),
+    ("POST", rf"{_API}/branch/(?P<branch>[^/]+)", _Handler.branch),
+    ("POST", rf"{_API}/preupload/(?P<revision>[^/]+)", _Handler.preupload),
+    ("POST", rf"{_FILES}\.git/info/lfs/objects/batch", _Handler.batch),
     ("PUT", "/_large/(?P<oid>[0-9a-f]+)", _Handler.put),
-    ("POST", f"/api/models/{_ID}/commit/(?P<revision>[^/]+)", _Handler.commit),
-    ("GET", f"/api/models/{_ID}", _Handler.info),
-    ("GET", f"/api/models/{_ID}/revision/(?P<revision>[^/]+)", _Handler.info),
-    ("GET", f"/api/models/{_ID}/tree/(?P<revision>[^/]+)(?P<folder>/.*)?", _Handler.tree),
-    ("GET", f"/{_ID}/resolve/(?P<revision>[^/]+)/(?P<path>.+)", _Handler.resolve),
-    ("HEAD", f"/{_ID}/resolve/(?P<revision>[^/]+)/(?P<path>.+)", _Handler.resolve),
+    ("GET", "/_large/(?P<oid>[0-9a-f]+)", _Handler.large),
+    ("HEAD", "/_large/(?P<oid>[0-9a-f]+)", _Handler.large),
+    ("POST", rf"{_API}/commit/(?P<revision>[^/]+)", _Handler.commit),
+    ("POST", rf"{_API}/paths-info/(?P<revision>[^/]+)", _Handler.paths_info),
+    ("GET", _API, _Handler.info),
+    ("GET", rf"{_API}/revision/(?P<revision>[^/]+)", _Handler.info),
+    ("GET", rf"{_API}/tree/(?P<revision>[^/]+)(?P<folder>/.*)?", _Handler.tree),
+    ("GET", rf"{_FILES}/resolve/(?P<revision>[^/]+)/(?P<path>.+)", _Handler.resolve),
+    ("HEAD", rf"{_FILES}/resolve/(?P<revision>[^/]+)/(?P<path>.+)", _Handler.resolve),
 ]
