@@ -39,16 +39,16 @@ def dataset_card(dataset: GradedDataset, repo_id: str) -> str:
         repo_id: Where it will lie, for the lines that load it.
 
     Example:
+        >>> from mr_st.data import GradedDataset
         >>> dataset = GradedDataset.from_tables(
         ...     [{"query_id": "q", "text": "mug", "locale": "en"}], [{"item_id": "a", "title": "Mug"}],
         ...     [{"query_id": "q", "item_id": "a", "grade": 2}], license="MIT",
         ... )  # fmt: skip
-        >>> print(dataset_card(dataset, "org/mugs")[:48])
+        >>> print("\\n".join(dataset_card(dataset, "org/mugs").splitlines()[:4]))
         ---
         license: mit
         language:
         - en
-        task_categor
     """
     counts = {table: len(value) for table in TABLES if (value := getattr(dataset, table)) is not None}
     metadata = yaml.safe_dump(_metadata(dataset, counts), sort_keys=False, allow_unicode=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
@@ -16,23 +16,25 @@ from mr_st.data.mteb_form import EXPORT_SETTINGS
 from mr_st.data.schema import SPLITS, to_dataset
 from mr_st.data.sources.beir_files import (
     BEIR_PATTERNS,
-    find_file,
+    QRELS_NAMES,
+    beir_files,
     is_beir_folder,
     read_jsonl,
     read_qrels,
-    require_files,
 )  # fmt: skip
 from mr_st.data.sources.hub_files import fetch, look
 from mr_st.data.sources.mteb_configs import card_metadata, has_mteb_configs, read_configs
 from mr_st.data.sources.mteb_export import EXPORT_FILES, is_export_folder, load_export
-from mr_st.data.sources.mteb_scores import choose_scale, grades_of_scores, score_keys
 from mr_st.data.sources.parts import Part, in_their_files, stack, with_value_problems
+from mr_st.data.sources.problem_list import ProblemList
+from mr_st.data.sources.table_columns import Reading, convert, grade_labels
+from mr_st.data.sources.text_files import RawTable
 from mr_st.data.validation import find_problems
 from mr_st.errors import DataError, Problem, UsageError
-from mr_st.grades import GradeScale
+from mr_st.grades import THREE_GRADES, TWO_GRADES, GradeScale
 from mr_st.hub_client import is_hub_id
 
-__all__ = ["is_mteb_folder", "load_mteb"]
+__all__ = ["is_mteb_folder", "load_mteb", "refuse_options"]
 
 _SPLITS = {"train": "train", "dev": "dev", "validation": "dev", "valid": "dev", "val": "dev", "test": "test"}
 
@@ -42,7 +44,7 @@ def is_mteb_folder(folder: str | Path) -> bool:
     folder = Path(folder)
     if not folder.is_dir():
         return False
-    return is_export_folder(folder) or find_file(folder, "corpus.jsonl") is not None or has_mteb_configs(folder)
+    return is_export_folder(folder) or beir_files(folder)[0] is not None or has_mteb_configs(folder)
 
 
 def load_mteb(
@@ -83,43 +85,46 @@ def load_mteb(
 
     Raises:
         UsageError: an argument has no meaning, or neither folder nor Hub dataset has this form.
-        DataError: the data has faults; ``.problems`` lists all, with file and row (of a BEIR file, the line).
+        DataError: the data has faults; ``.problems`` lists all, with file and row (in a .tsv counted below its header).
         MrStError: the Hub refused, or cannot be reached.
     """
     where = _find(path_or_hub_id, revision, token or None)
     if where.folder is not None and is_export_folder(where.folder):
-        given = {"subset": subset, "scale": scale, "grade_map": grade_map, "split_map": split_map, "name": name}
-        return _load_own(where.folder, given, validate)
-    grade_scale = _scale(scale)
-    keys = score_keys(grade_map, grade_scale)
+        refuse_options(
+            f"mteb: {path_or_hub_id} was written by to_mteb", subset=subset, scale=scale, grade_map=grade_map,
+            split_map=split_map, locale=None if locale == "und" else locale, name=name, license=license,
+        )  # fmt: skip
+        return load_export(where.folder, validate)
+    given_scale = _scale(scale)
+    labels = grade_labels(grade_map, given_scale or THREE_GRADES)
     splits = _split_names(split_map)
 
-    problems: list[Problem] = []
+    found = ProblemList()
     if where.folder is not None and (is_beir_folder(where.folder) or not has_mteb_configs(where.folder)):
-        items, queries, qrels = _read_beir(where.folder, splits, problems)
+        items, queries, qrels = _read_beir(where.folder, found)
     else:
-        read = read_configs(str(where.folder or where.hub_id), subset, where.commit, token or None, splits, problems)
+        read = read_configs(str(where.folder or where.hub_id), subset, where.commit, token or None, found)
         items, queries, qrels, subset = read.items, read.queries, read.qrels, read.subset
+    judged = _judged(qrels, splits, Reading(labels, given_scale or THREE_GRADES), found)
     source = {"name": "mteb", "hub_id": where.hub_id, "revision": where.commit, "subset": subset}
 
-    titled = [Part(part.where, _titled(part.values), part.rows) for part in items]
-    graded, grade_scale = _graded(qrels, keys, grade_scale, problems)
     tables, places = {}, {}
     for table, parts in (
         ("queries", [_with_locale(part, locale) for part in queries]),
-        ("items", [_with_locale(part, locale) for part in titled]),
-        ("judgments", graded),
+        ("items", [_with_locale(replace(part, values=_titled(part.values)), locale) for part in items]),
+        ("judgments", judged),
     ):
         tables[table], places[table], faults = stack(table, parts)
-        problems += faults
+        found.extend(faults)
     license = license or where.metadata.get("license")
     dataset = GradedDataset(
         **{table: to_dataset(value) for table, value in tables.items()},
-        scale=grade_scale,
+        scale=given_scale or _scale_of(tables["judgments"], labels is not None),
         name=name or where.name,
         license=license if isinstance(license, str) else "unknown",
         source={key: value for key, value in source.items() if value is not None},
     )
+    problems = found.all()
     if validate:
         problems = with_value_problems(problems, in_their_files(find_problems(dataset), places), places)
     if problems:
@@ -159,13 +164,15 @@ def _find(path_or_hub_id: str | Path, revision: str | None, token: str | None) -
     return _Found(name, card_metadata(fetched), fetched if patterns else None, repo_id, commit.sha)
 
 
-def _load_own(folder: Path, given: dict[str, Any], validate: bool) -> GradedDataset:
+def refuse_options(what: str, **given: Any) -> None:
+    """Refuse options that mean nothing for data which comes back as it was written.
+
+    Raises:
+        UsageError: one of them is not None.
+    """
     refused = [option for option, value in given.items() if value is not None]
     if refused:
-        raise UsageError(
-            f"mteb: {folder} was written by to_mteb and comes back as it was; leave out {', '.join(refused)}"
-        )
-    return load_export(folder, validate)
+        raise UsageError(f"{what} and comes back as it was; leave out {', '.join(refused)}")
 
 
 def _scale(scale: GradeScale | Mapping[str, Any] | None) -> GradeScale | None:
@@ -189,21 +196,43 @@ def _split_names(split_map: Mapping[str, str | None] | None) -> dict[str, str | 
     return _SPLITS | {str(theirs): ours for theirs, ours in split_map.items()}
 
 
-def _read_beir(
-    folder: Path, splits: Mapping[str, str | None], problems: list[Problem]
-) -> tuple[list[Part], list[Part], list[tuple[Part, str]]]:
-    corpus, queries, qrels = require_files(folder)
-    items = read_jsonl(corpus, {"_id": "item_id", "title": "title", "text": "text"}, problems)
-    asked = read_jsonl(queries, {"_id": "query_id", "text": "text"}, problems)
-    judged = []
-    for theirs, path in qrels.items():
-        where = f"qrels/{path.name}"
-        if theirs not in splits:
-            what = f"{theirs!r} is none of the splits {', '.join(splits)}"
-            problems.append(Problem(where, what, "say with split_map which split it is, or null to leave it out"))
-        elif (ours := splits[theirs]) is not None:
-            judged.append((read_qrels(path, where, problems), ours))
+def _read_beir(folder: Path, found: ProblemList) -> tuple[list[Part], list[Part], list[tuple[RawTable, str]]]:
+    corpus, queries, qrels = beir_files(folder)
+    wanted = {"corpus.jsonl": corpus, "queries.jsonl": queries, "qrels/test.tsv": qrels or None}
+    for name, path in wanted.items():
+        if not path:
+            found.add(
+                "missing files", Problem(name, f"missing in {folder}", "put it there, or it with .gz at the end")
+            )
+    items = read_jsonl(corpus, {"_id": "item_id", "title": "title", "text": "text"}, found) if corpus else []
+    asked = read_jsonl(queries, {"_id": "query_id", "text": "text"}, found) if queries else []
+    judged = [(raw, split) for split, path in qrels.items() if (raw := read_qrels(path, found)) is not None]
     return items, asked, judged
+
+
+def _judged(
+    qrels: Sequence[tuple[RawTable, str]], splits: Mapping[str, str | None], reading: Reading, found: ProblemList
+) -> list[Part]:
+    """The judgments of each split under our split's name, scores read as grades."""
+    judged = []
+    for raw, theirs in qrels:
+        if theirs not in splits:
+            what = f"the split {theirs!r:.60} is none of {', '.join(splits)}"
+            mend = "say with split_map which split it is, or null to leave it out"
+            found.add("unknown splits", Problem(raw.name, what, mend))
+        elif (ours := splits[theirs]) is not None:
+            names = {column: name for column, name in QRELS_NAMES.items() if name in raw.columns}
+            columns = {name: raw.columns[name] for name in names.values()} or raw.columns
+            columns = {**columns, "split": pa.chunked_array([pa.repeat(pa.scalar(ours, pa.string()), raw.n_rows)])}
+            draft = convert("judgments", replace(raw, columns=columns), names, reading, found)
+            judged.append(Part(draft.where, draft.table, draft.rows))
+    return judged
+
+
+def _scale_of(judgments: pa.Table, is_mapped: bool) -> GradeScale:
+    """Two grades for scores of 0 and 1 that no grade map says more of; else three."""
+    highest = pc.max(judgments["grade"]).as_py()
+    return TWO_GRADES if highest in (0, 1) and not is_mapped else THREE_GRADES
 
 
 def _titled(table: pa.Table) -> pa.Table:
@@ -223,20 +252,3 @@ def _titled(table: pa.Table) -> pa.Table:
 def _with_locale(part: Part, locale: str) -> Part:
     values = part.values.append_column("locale", pa.repeat(pa.scalar(locale, pa.string()), len(part.values)))
     return Part(part.where, values, part.rows)
-
-
-def _graded(
-    qrels: Sequence[tuple[Part, str]],
-    keys: Mapping[Any, int] | None,
-    scale: GradeScale | None,
-    problems: list[Problem],
-) -> tuple[list[Part], GradeScale]:
-    """The qrels with grades for scores, and the scale that they are of."""
-    if scale is None:
-        scale = choose_scale([part.values["score"] for part, _ in qrels], keys)
-    graded = []
-    for part, split in qrels:
-        grades = grades_of_scores(part, keys, scale, problems)
-        values = {"query_id": part.values["query_id"], "item_id": part.values["item_id"], "grade": grades}
-        graded.append(Part(part.where, pa.table({**values, "split": pa.repeat(split, len(grades))}), part.rows))
-    return graded, scale

@@ -14,18 +14,20 @@ from datasets import Dataset, DatasetDict
 from mr_st.data.schema import arrow_table
 from mr_st.data.sources.hub_files import OFFLINE_MEND
 from mr_st.data.sources.parts import Part
+from mr_st.data.sources.problem_list import ProblemList, shown
+from mr_st.data.sources.text_files import RawTable
 from mr_st.errors import MrStError, Problem, UsageError
 from mr_st.hub_client import one_line, raise_hub_error
 
 __all__ = ["ConfigParts", "card_metadata", "config_names", "has_mteb_configs", "read_configs"]
 
-_NAMES = {
+_NAMES: dict[str, dict[str, tuple[str, ...]]] = {
     "corpus": {"item_id": ("_id", "id"), "title": ("title",), "text": ("text",)},
     "queries": {"query_id": ("_id", "id"), "text": ("text", "query")},
     "qrels": {
         "query_id": ("query-id", "query_id"),
         "item_id": ("corpus-id", "corpus_id"),
-        "score": ("score",),
+        "grade": ("score",),
     },
 }
 _OPTIONAL = {"title"}
@@ -38,13 +40,13 @@ class ConfigParts:
     Args:
         items: Parts with item_id, text and, where there is one, title.
         queries: Parts with query_id, text.
-        qrels: Parts with query_id, item_id, score; and the split of each, as we name it.
+        qrels: The judgments of each split as they stand, and the split's name.
         subset: The subset read, or None.
     """
 
     items: list[Part]
     queries: list[Part]
-    qrels: list[tuple[Part, str]]
+    qrels: list[tuple[RawTable, str]]
     subset: str | None
 
 
@@ -99,8 +101,7 @@ def read_configs(
     subset: str | None,
     revision: str | None,
     token: str | None,
-    splits: Mapping[str, str | None],
-    problems: list[Problem],
+    found: ProblemList,
 ) -> ConfigParts:
     """Read the three configurations, each with all its splits.
 
@@ -109,8 +110,7 @@ def read_configs(
         subset: Which subset, where there are several.
         revision: Commit of the Hub dataset.
         token: A Hub token.
-        splits: The source's split -> ours, or None to leave it out.
-        problems: Takes missing columns and unknown splits.
+        found: Takes missing columns.
 
     Raises:
         UsageError: the configurations are not MTEB's.
@@ -119,15 +119,17 @@ def read_configs(
     chosen, subset = config_names(_names(where, revision, token), subset, where)
     loaded = {kind: _load(where, name, revision, token) for kind, name in chosen.items()}
 
-    items = _once_each(_parts(loaded["corpus"], chosen, "corpus", problems))
-    queries = _once_each(_parts(loaded["queries"], chosen, "queries", problems))
-    qrels = []
-    for theirs, part in zip(loaded["qrels"], _parts(loaded["qrels"], chosen, "qrels", problems), strict=False):
-        if theirs not in splits:
-            what = f"the split {theirs!r} is none of {', '.join(splits)}"
-            problems.append(Problem(part.where, what, "say with split_map which split it is, or null to leave it out"))
-        elif (ours := splits[theirs]) is not None:
-            qrels.append((part, ours))
+    items = _once_each(_parts(loaded["corpus"], chosen, "corpus", found))
+    queries = _once_each(_parts(loaded["queries"], chosen, "queries", found))
+    qrels = [
+        (
+            RawTable(
+                part.where, dict(zip(part.values.column_names, part.values.columns, strict=True)), len(part.values)
+            ),
+            split,
+        )
+        for split, part in zip(loaded["qrels"], _parts(loaded["qrels"], chosen, "qrels", found), strict=True)
+    ]
     return ConfigParts(items, queries, qrels, subset)
 
 
@@ -150,7 +152,8 @@ def _load(where: str, name: str, commit: str | None, token: str | None) -> dict[
         _unreadable(error, where, f"the configuration {name}", token)
         raise
     assert isinstance(loaded, DatasetDict)
-    return {str(split): rows for split, rows in loaded.items()}
+    parts: dict[str, Dataset] = dict(loaded)
+    return parts
 
 
 def _unreadable(error: Exception, where: str, what: str, token: str | None) -> None:
@@ -166,19 +169,20 @@ def _unreadable(error: Exception, where: str, what: str, token: str | None) -> N
         raise MrStError(f"{where}: {what} cannot be read ({reason}); mend the files or README.md") from error
 
 
-def _parts(loaded: Mapping[str, Dataset], chosen: Mapping[str, str], kind: str, problems: list[Problem]) -> list[Part]:
+def _parts(loaded: Mapping[str, Dataset], chosen: Mapping[str, str], kind: str, found: ProblemList) -> list[Part]:
     """One part a split, its columns under our names."""
     parts = []
     for split, rows in loaded.items():
         table, where = arrow_table(rows), f"{chosen[kind]}, split {split}"
         columns: dict[str, pa.ChunkedArray] = {}
         for column, options in _NAMES[kind].items():
-            found = next((name for name in options if name in table.column_names), None)
-            if found is not None:
-                columns[column] = table[found]
+            theirs = next((name for name in options if name in table.column_names), None)
+            if theirs is not None:
+                columns[column] = table[theirs]
             elif column not in _OPTIONAL:
-                what = f"missing; found {', '.join(table.column_names)[:200]}"
-                problems.append(Problem(where, what, "add or rename it", column=options[0]))
+                have = ", ".join(shown(name, 40) for name in table.column_names[:20])
+                problem = Problem(where, f"missing; found {have}", "add or rename it", column=options[0])
+                found.add("missing columns", problem)
                 columns[column] = pa.chunked_array([pa.nulls(len(table), pa.string())])
         parts.append(Part(where, pa.table(columns)))
     return parts

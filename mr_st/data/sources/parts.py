@@ -111,15 +111,20 @@ def with_value_problems(
     """
     known = {(problem.where, problem.row) for problem in read}
     broken = {problem.where for problem in read}
+    broken_columns = {problem.where for problem in read if problem.column is not None}
     lost = {
         column
         for table, column in (("queries", "query_id"), ("items", "item_id"))
         if broken & {part.where for part in places[table].parts} or not places[table].parts
     }
-    judged = {part.where for part in places["judgments"].parts}
     kept = list(read)
     for problem in found:
-        follows = (problem.where, problem.row) in known or (read and problem.where in places and problem.row is None)
-        if not follows and not (problem.where in judged and problem.column in lost and " is not in " in problem.what):
+        follows = (
+            (problem.where, problem.row) in known
+            or (problem.rule == "null" and problem.where in broken_columns)
+            or (problem.rule == "unknown id" and problem.column in lost)
+            or (problem.rule == "empty table" and bool(read))
+        )
+        if not follows:
             kept.append(problem)
     return kept
