@@ -23,7 +23,9 @@ class StageConfig(BaseModel):
         learning_rate: Peak rate of the model, reached after the warm-up, then falling linearly to 0.
         temperature_learning_rate: Peak rate of a learned temperature (of its logarithm; ours). At the model's rate it
             would hardly move.
-        queries_per_batch: Instances a step.
+        queries_per_batch: Instances a step; with ``max_items_per_batch``, at most.
+        max_items_per_batch: Items a step, at most, over its instances, which differ in size: the bound on memory. A
+            larger instance is refused. None for no bound.
         warmup_ratio: Share of the steps over which the rates rise.
         max_grad_norm: Clip of the model's gradient norm; 0 switches it off. None (ours): 250 for each instance of a
             batch under reduction "sum", 250 under "mean", so that both clip alike and only a spike is clipped. Seen
@@ -47,6 +49,7 @@ class StageConfig(BaseModel):
     learning_rate: float = Field(default=2e-5, gt=0)
     temperature_learning_rate: float = Field(default=5e-3, gt=0)
     queries_per_batch: int = Field(default=16, ge=1)
+    max_items_per_batch: int | None = Field(default=None, ge=2)
     warmup_ratio: float = Field(default=0.1, ge=0, lt=1)
     max_grad_norm: float | None = Field(default=None, ge=0)
     weight_decay: float = Field(default=0.01, ge=0)

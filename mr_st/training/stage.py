@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -212,7 +213,7 @@ def _arguments(
         bf16=config.precision == "bf16",
         fp16=config.precision == "fp16",
         activation_checkpointing=config.gradient_checkpointing,
-        batch_sampler=EpochBatchSampler,
+        batch_sampler=partial(EpochBatchSampler, max_items=config.max_items_per_batch),
         router_mapping={"query": "query", "items": "document"} if has_router else {},
         use_cpu=not has_gpu,
         dataloader_pin_memory=has_gpu,
@@ -226,7 +227,10 @@ def _arguments(
         metric_for_best_model=None if evaluator is None else _metric_key(evaluator),
         greater_is_better=None if evaluator is None else bool(evaluator.greater_is_better),
     )
-    sampler = EpochBatchSampler(instances, config.queries_per_batch, args.dataloader_drop_last, seed=config.seed)
+    sampler = EpochBatchSampler(
+        instances, config.queries_per_batch, args.dataloader_drop_last, seed=config.seed,
+        max_items=config.max_items_per_batch,
+    )  # fmt: skip
     per_epoch = -(-len(sampler) // args.world_size)
     total = config.max_steps or per_epoch * (config.epochs or 1)
     args.max_steps = args.eval_steps = args.save_steps = total

@@ -14,6 +14,7 @@ from mr_st.recipes import Recipe, bundled_recipe
     ("text", "message"),
     [
         ("name: x\nstage1: {learning_rat: 1}", r"stage1\.learning_rat: unknown key; did you mean learning_rate\?"),
+        ("name: x\nstage1: {epochs: 1, max_items_per_batch: 1}", r"stage1\.max_items_per_batch: .*greater than"),
         ("name: x\nminning: {k: 3}", r"minning: unknown key; did you mean mining\?"),
         ("name: x\nmining: {k: many}", r"mining\.k: .*found 'many'"),
         ("name: x\nmining: {boundary: 1.5}", r"mining\.boundary: .*less than 1"),
@@ -46,6 +47,13 @@ def test_yaml_round_trip(tmp_path: Path) -> None:
     path = tmp_path / "again.yaml"
     path.write_text(recipe.to_yaml())
     assert Recipe.from_yaml(path) == recipe
+
+
+def test_a_stage_takes_a_bound_on_items(tmp_path: Path) -> None:
+    path = tmp_path / "recipe.yaml"
+    path.write_text("name: x\nstage1: {epochs: 1, max_items_per_batch: 128}")
+    recipe = Recipe.from_yaml(path)
+    assert (recipe.stage1.max_items_per_batch, recipe.stage2.max_items_per_batch) == (128, None)
 
 
 def test_smoke_changes_sizes_only() -> None:

@@ -4,7 +4,10 @@ from collections import Counter
 
 import numpy as np
 import pytest
+from accelerate.data_loader import BatchSamplerShard
 from datasets import Dataset
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from sentence_transformers.base.sampler import DefaultBatchSampler
 
 from mr_st.errors import UsageError
@@ -81,3 +84,85 @@ def test_nothing_to_train_on_is_refused() -> None:
         EpochBatchSampler(Dataset.from_dict({"epoch": [0, 2]}), 2)
     with pytest.raises(UsageError, match="do not fill one batch"):
         EpochBatchSampler(epochs(3), 4, drop_last=True)
+
+
+def sized(*epochs: list[int]) -> Dataset:
+    """Epochs of instances with so many items each."""
+    rows = [(epoch, [0] * size) for epoch, sizes in enumerate(epochs) for size in sizes]
+    return Dataset.from_dict({"epoch": [epoch for epoch, _ in rows], "labels": [labels for _, labels in rows]})
+
+
+def test_items_are_bounded_and_batches_about_equal() -> None:
+    sampler = EpochBatchSampler(sized([6, 5, 4, 3, 2, 2, 2]), 7, max_items=8)
+    sizes = np.array([6, 5, 4, 3, 2, 2, 2])
+    batches = served(sampler, 0)
+    # largest first to the least filled: 6 | 5 | 4, then 4+3, 5+2, 6+2, and the last 2 has no room in three batches
+    assert len(batches) == len(sampler) == 4
+    assert sorted(sizes[batch].sum() for batch in batches) == [5, 6, 6, 7]
+    assert sorted(flat(batches)) == list(range(7))
+
+
+def test_equal_instances_fill_the_bound() -> None:
+    sampler = EpochBatchSampler(sized([4] * 12), 16, max_items=12)
+    assert [len(batch) for batch in served(sampler, 0)] == [3, 3, 3, 3]
+    assert [len(batch) for batch in served(EpochBatchSampler(sized([4] * 12), 2, max_items=12), 0)] == [2] * 6
+
+
+@settings(deadline=None, max_examples=60)
+@given(
+    epochs=st.lists(st.lists(st.integers(2, 12), min_size=1, max_size=25), min_size=1, max_size=3),
+    batch_size=st.integers(1, 9),
+    max_items=st.integers(12, 40),
+    epoch=st.integers(0, 6),
+    seed=st.integers(0, 3),
+)
+def test_bounds_hold_and_every_row_is_served_each_epoch(epochs, batch_size, max_items, epoch, seed) -> None:
+    dataset = sized(*epochs)
+    sampler = EpochBatchSampler(dataset, batch_size, seed=seed, max_items=max_items)
+    batches = served(sampler, epoch)
+    sizes = np.array([size for of_epoch in epochs for size in of_epoch])
+    assert len(batches) == len(sampler)
+    assert all(1 <= len(batch) <= batch_size for batch in batches)
+    assert all(sizes[batch].sum() <= max_items for batch in batches)
+    at = epoch % len(epochs)
+    first = sum(map(len, epochs[:at]))
+    counts = Counter(flat(batches))
+    assert set(counts) == set(range(first, first + len(epochs[at])))
+    if len(epochs[at]) >= len(sampler):
+        assert set(counts.values()) == {1}  # only an epoch of fewer rows than batches has to repeat some
+    assert served(EpochBatchSampler(dataset, batch_size, seed=seed, max_items=max_items), epoch) == batches
+
+
+def test_bounded_batches_are_shuffled_by_seed_and_epoch() -> None:
+    dataset = sized([3, 4, 5, 6] * 10)
+    sampler = EpochBatchSampler(dataset, 8, seed=1, max_items=20)
+    together = [{frozenset(batch) for batch in served(sampler, epoch)} for epoch in (0, 1)]
+    assert together[0] != together[1]
+    assert served(EpochBatchSampler(dataset, 8, seed=2, max_items=20), 0) != served(sampler, 0)
+
+
+@pytest.mark.parametrize("n_processes", [2, 3])
+def test_processes_share_the_bounded_batches_and_lose_none(n_processes: int) -> None:
+    dataset = sized([3, 4, 5, 6, 7] * 5)
+    shards = []
+    for index in range(n_processes):
+        sampler = EpochBatchSampler(dataset, 8, max_items=16)
+        sampler.set_epoch(1)
+        shards.append(list(BatchSamplerShard(sampler, n_processes, index)))
+    assert len({len(shard) for shard in shards}) == 1
+    assert {row for shard in shards for row in flat(shard)} == set(range(25))
+    whole = served(EpochBatchSampler(dataset, 8, max_items=16), 1)
+    assert [batch for step in zip(*shards, strict=True) for batch in step][: len(whole)] == whole
+
+
+def test_instances_that_no_batch_can_hold_are_refused() -> None:
+    with pytest.raises(UsageError, match="row 2 has 9 items where a batch may have 8; raise max_items_per_batch"):
+        EpochBatchSampler(sized([3, 9]), 4, max_items=8)
+    with pytest.raises(UsageError, match="needs a column labels; found query"):
+        EpochBatchSampler(Dataset.from_dict({"query": ["q"]}), 4, max_items=8)
+
+
+def test_sizes_are_read_through_a_transform() -> None:
+    dataset = sized([2, 8, 4]).select([1, 2])
+    dataset.set_transform(lambda batch: {"text": ["x"] * len(next(iter(batch.values())))})
+    assert len(EpochBatchSampler(dataset, 4, max_items=8)) == 2

@@ -139,6 +139,38 @@ def test_an_interrupted_stage_ends_as_an_uninterrupted_one(
     assert resumed.best == whole.best
 
 
+def test_a_bound_on_the_items_of_a_batch_holds_and_resumes(
+    tiny_base: Path, rows: list[dict], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from mr_st.training import GradedCollator
+
+    seen: list[list[dict]] = []
+    real = GradedCollator.__call__
+
+    def look(self, features, *args, **options):
+        seen.append(features)
+        return real(self, features, *args, **options)
+
+    monkeypatch.setattr(GradedCollator, "__call__", look)
+    config = CONFIG.model_copy(update={"queries_per_batch": 8, "max_items_per_batch": 16})
+    whole = train(tiny_base, rows, tmp_path / "whole", config, AverageMargin(rows[:5]))
+    n_items = [sum(len(row["labels"]) for row in batch) for batch in seen]
+    assert len(seen) == whole.steps
+    assert max(n_items) <= 16
+    assert len({len(batch) for batch in seen}) > 1  # else the bound did nothing
+    for epoch in (0, 1):
+        of_epoch = seen[epoch * len(seen) // 2 : (epoch + 1) * len(seen) // 2]
+        used = sorted((row["query"], row["labels"]) for batch in of_epoch for row in batch)
+        wanted = sorted((row["query"], row["labels"]) for row in rows if row["epoch"] == epoch)
+        assert used == wanted
+    with pytest.raises(KeyboardInterrupt):
+        train(tiny_base, rows, tmp_path / "cut", config, AverageMargin(rows[:5], break_at=2))
+    resumed = train(tiny_base, rows, tmp_path / "cut", config, AverageMargin(rows[:5]))
+    assert_same_weights(whole.model_dir, resumed.model_dir)
+    with pytest.raises(UsageError, match="raise max_items_per_batch"):
+        train(tiny_base, rows, tmp_path / "small", config.model_copy(update={"max_items_per_batch": 4}))
+
+
 def test_killed_after_the_last_step_it_only_writes_the_result(
     tiny_base: Path, rows: list[dict], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
