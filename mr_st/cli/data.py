@@ -20,11 +20,14 @@ OptionsOption = Annotated[
 
 def add_to(app: typer.Typer) -> None:
     """Add the commands of this module."""
+    from mr_st.cli.golden import EXAMPLE, golden  # it takes its options from here
+
     group = typer.Typer(help="Build, check, describe and convert graded datasets.", no_args_is_help=True)
     group.command(epilog="Example: mr-st data build marketplace shop/ -o size=small -o seed=0")(build)
     group.command(epilog="Example: mr-st data check my-judgments/")(check)
     group.command(epilog="Example: mr-st data describe marketplace -o size=tiny")(describe)
     group.command(epilog="Example: mr-st data convert esci-download/ esci-us/ -o locale=us")(convert)
+    group.command(epilog=EXAMPLE)(golden)
     app.add_typer(group, name="data")
 
 

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from mr_st.cli.annotator import AnnotatorOption, resolve_annotator
 from mr_st.cli.data import OptionsOption, SourceArgument, parse_options
 from mr_st.cli.io import JsonOption, Out, QuietOption
 
@@ -25,9 +26,7 @@ def mine(
     model: ModelArgument,
     data: SourceArgument,
     out: Annotated[Path, typer.Option("--out", help="Folder for the refinement set.")],
-    annotator: Annotated[
-        str, typer.Option("--annotator", help="policy (the marketplace's own), or the folder of a cross-encoder.")
-    ] = "policy",
+    annotator: AnnotatorOption = "policy",
     k: Annotated[int, typer.Option("--k", min=2, help="How many items to retrieve for each query.")] = 100,
     boundary: Annotated[
         float, typer.Option(help="Hard negatives stand above this share of k, hard positives below.")
@@ -41,21 +40,14 @@ def mine(
 ) -> None:
     """One mining round: retrieve, grade what nobody judged, keep the hard pairs. Run again to resume."""
     import mr_st
-    from mr_st.annotation import CrossEncoderAnnotator, JudgmentAnnotator
-    from mr_st.data.marketplace import MarketplacePolicy
     from mr_st.models import load_sentence_transformer
 
     console = Out(quiet, as_json)
     dataset = mr_st.GradedDataset.load(data, **parse_options(option))
-    grader = (
-        JudgmentAnnotator(MarketplacePolicy.for_dataset(dataset))
-        if annotator == "policy"
-        else CrossEncoderAnnotator(annotator)
-    )
     refinement = mr_st.mine(
         load_sentence_transformer(model),
         dataset,
-        grader,
+        resolve_annotator(annotator, dataset),
         k,
         boundary=boundary,
         min_confidence=min_confidence,
