@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
@@ -10,8 +11,10 @@ import numpy as np
 import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
+from datasets import Dataset
 
-from mr_st.data.schema import TABLES, arrow_table, to_dataset
+from mr_st.data.schema import TABLES, arrow_table
+from mr_st.data.spool import spool_table, table_batches
 from mr_st.data.validation_ids import clean_forms, whole_rows
 from mr_st.data.validation_texts import clean, needs_nfc
 
@@ -20,7 +23,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Mend", "mend"]
 
-_BATCH_ROWS = 50_000
 _KEYS = {"query_id": "queries", "item_id": "items"}
 _HOMES = {**_KEYS, "source_query_id": "queries"}
 
@@ -75,82 +77,70 @@ def mend(dataset: GradedDataset) -> tuple[GradedDataset, list[Mend]]:
         >>> mended.problems()
         []
     """
-    tables = {name: arrow_table(value) for name in TABLES if (value := getattr(dataset, name)) is not None}
-    safe = {home: clean_forms(pl.Series(tables[home][key])) for key, home in _KEYS.items()}
+    tables: dict[str, Dataset] = {name: value for name in TABLES if (value := getattr(dataset, name)) is not None}
+    safe = {home: clean_forms(pl.Series(arrow_table(tables[home])[key])) for key, home in _KEYS.items()}
     counts: list[Mend] = []
-    changed = {}
-    for name, table in tables.items():
-        columns = []
-        for column in TABLES[name]:
-            if column.holds_ids:
-                mended, found = _mend_ids(table[column.name], safe[_HOMES[column.name]])
-            elif pa.types.is_string(column.type) or pa.types.is_list(column.type):
-                mended, found = _mend_texts(table[column.name])
-            else:
-                mended, found = table[column.name], {}
-            columns.append(mended)
-            counts += [Mend(name, column.name, rule, n) for rule, n in found.items() if n]
-        after = pa.table(columns, schema=table.schema)
-        keep = _first_of_equal_rows(name, after)
+    for name in tables:
+        found = _count(name, tables[name], safe)
+        if found:
+            mended = (_mend_batch(name, batch, safe, Counter()) for batch in table_batches(tables[name]))
+            tables[name] = spool_table(name, mended)
+        keep = _first_of_equal_rows(name, arrow_table(tables[name]))
         if keep is not None:
-            counts.append(Mend(name, None, "duplicate row", after.num_rows - int(keep.sum())))
-            after = after.filter(pa.array(keep))
-        if any(count.table == name for count in counts):
-            changed[name] = to_dataset(after)
-    return (replace(dataset, **changed) if changed else dataset), counts
+            found.append(Mend(name, None, "duplicate row", int((~keep).sum())))
+            tables[name] = spool_table(name, _filtered(tables[name], keep))
+        counts += found
+    return (replace(dataset, **tables) if counts else dataset), counts
 
 
-def _mend_ids(column: pa.ChunkedArray, safe: pl.Series) -> tuple[pa.ChunkedArray, dict[str, int]]:
-    """Ids, and references to them: those that differ from their clean form, where that is in ``safe``."""
-    counts = {"blanks around an id": 0, "id not in NFC": 0}
+def _count(name: str, dataset: Dataset, safe: dict[str, pl.Series]) -> list[Mend]:
+    """What there is to mend in the texts and ids of a table."""
+    found: Counter[tuple[str, str]] = Counter()
+    columns = [c.name for c in TABLES[name] if pa.types.is_string(c.type) or pa.types.is_list(c.type)]
+    for batch in table_batches(dataset, columns):
+        _mend_batch(name, batch, safe, found)
+    rules = ("blanks around an id", "id not in NFC", "blanks around a text", "text not in NFC")
+    return [Mend(name, c, rule, found[c, rule]) for c in columns for rule in rules if found[c, rule]]
 
-    def change(ids: pl.Series) -> pl.Series:
-        at = np.flatnonzero(_differs(ids.str.strip_chars(), ids) | needs_nfc(ids).to_numpy())
-        if len(at):
-            at = at[clean(ids.gather(at)).is_in(safe.implode()).to_numpy()]
+
+def _mend_batch(
+    name: str, batch: pa.RecordBatch, safe: dict[str, pl.Series], found: Counter[tuple[str, str]]
+) -> pa.RecordBatch:
+    """The batch with its texts and ids mended; what is mended is added to ``found``, by column and rule."""
+    columns = dict(zip(batch.schema.names, batch.columns, strict=True))
+    for column in (column for column in TABLES[name] if column.name in columns):
+        part = columns[column.name]
+        if pa.types.is_list(part.type):
+            before = pl.Series(part.flatten())
+        elif pa.types.is_string(part.type):
+            before = pl.Series(part)
+        else:
+            continue
+        home = safe[_HOMES[column.name]] if column.holds_ids else None
+        kind = "text" if home is None else "id"
+        stripped = before.str.strip_chars()
+        is_blank, wrong_form = _differs(stripped, before), needs_nfc(stripped).to_numpy()
+        at = np.flatnonzero(is_blank | wrong_form)
+        if len(at) and home is not None:
+            at = at[clean(before.gather(at)).is_in(home.implode()).to_numpy()]
         if not len(at):
-            return ids
-        some = ids.gather(at)
-        counts["blanks around an id"] += int(_differs(some.str.strip_chars(), some).sum())
-        counts["id not in NFC"] += int(needs_nfc(some.str.strip_chars()).sum())
-        return ids.clone().scatter(at, clean(some))
+            continue
+        found[column.name, f"blanks around {'an id' if kind == 'id' else 'a text'}"] += int(is_blank[at].sum())
+        found[column.name, f"{kind} not in NFC"] += int(wrong_form[at].sum())
+        after = before.clone().scatter(at, clean(before.gather(at))).to_arrow().cast(pa.string())
+        columns[column.name] = _relisted(part, after) if pa.types.is_list(part.type) else after
+    return pa.RecordBatch.from_arrays(list(columns.values()), schema=batch.schema)
 
-    return _map_batches(column, change), counts
 
-
-def _mend_texts(column: pa.ChunkedArray) -> tuple[pa.ChunkedArray, dict[str, int]]:
-    counts = {"blanks around a text": 0, "text not in NFC": 0}
-
-    def change(texts: pl.Series) -> pl.Series:
-        stripped = texts.str.strip_chars()
-        n_blank, wrong_form = int(_differs(stripped, texts).sum()), needs_nfc(stripped).to_numpy()
-        counts["blanks around a text"] += n_blank
-        counts["text not in NFC"] += int(wrong_form.sum())
-        if not n_blank and not wrong_form.any():
-            return texts
-        at = np.flatnonzero(wrong_form)
-        return stripped.scatter(at, stripped.gather(at).str.normalize("NFC")) if len(at) else stripped
-
-    return _map_batches(column, change), counts
+def _filtered(dataset: Dataset, keep: np.ndarray) -> Iterator[pa.RecordBatch]:
+    start = 0
+    for batch in table_batches(dataset):
+        yield batch.filter(pa.array(keep[start : start + batch.num_rows]))
+        start += batch.num_rows
 
 
 def _differs(some: pl.Series, other: pl.Series) -> np.ndarray:
     return (some != other).fill_null(False).to_numpy()
-
-
-def _map_batches(column: pa.ChunkedArray, change) -> pa.ChunkedArray:  # type: ignore[no-untyped-def]
-    """The column with ``change`` applied to its texts, batch by batch; an unchanged batch is not copied."""
-    parts: list[pa.Array] = []
-    for part in _batches(column):
-        values = part.flatten() if pa.types.is_list(part.type) else part
-        before = pl.Series(values)
-        after = change(before)
-        if after is before:
-            parts.append(part)
-            continue
-        texts = after.to_arrow().cast(pa.string())
-        parts.append(_relisted(part, texts) if pa.types.is_list(part.type) else texts)
-    return pa.chunked_array(parts, type=column.type)
 
 
 def _relisted(lists: pa.ListArray, values: pa.Array) -> pa.ListArray:
@@ -158,12 +148,6 @@ def _relisted(lists: pa.ListArray, values: pa.Array) -> pa.ListArray:
     sizes = pc.fill_null(pc.list_value_length(lists), 0).to_numpy()
     offsets = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int32)
     return pa.ListArray.from_arrays(pa.array(offsets), values, type=lists.type, mask=pc.is_null(lists))
-
-
-def _batches(column: pa.ChunkedArray) -> Iterator[pa.Array]:
-    for chunk in column.chunks:
-        for start in range(0, len(chunk), _BATCH_ROWS):
-            yield chunk.slice(start, _BATCH_ROWS)
 
 
 def _first_of_equal_rows(name: str, table: pa.Table) -> np.ndarray | None:

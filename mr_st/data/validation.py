@@ -46,7 +46,7 @@ def find_problems(dataset: GradedDataset, suffix: str = "", max_field_bytes: int
     problems: list[Problem] = []
     for name, table in tables.items():
         problems += values.find_shared_faults(name, table, name + suffix)
-        problems += texts.find_text_faults(name, table, name + suffix, max_field_bytes)
+        problems += texts.find_text_faults(name, getattr(dataset, name), name + suffix, max_field_bytes)
     for column, home in _HOMES:
         problems += ids.find_id_faults(tables[home], column, home + suffix)
     problems += values.find_query_faults(tables["queries"], "queries" + suffix)
@@ -73,8 +73,8 @@ def find_notices(dataset: GradedDataset, suffix: str = "") -> list[Problem]:
     tables = _tables(dataset)
     queries, items, judgments = tables["queries"], tables["items"], tables["judgments"]
     notices: list[Problem] = []
-    for name, table in tables.items():
-        notices += texts.find_text_notices(name, table, name + suffix)
+    for name in tables:
+        notices += texts.find_text_notices(name, getattr(dataset, name), name + suffix)
     for column, home in _HOMES:
         notices += ids.find_number_like_ids(tables[home], column, home + suffix)
     notices += values.find_unknown_kinds(queries, "queries" + suffix)

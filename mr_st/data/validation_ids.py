@@ -29,7 +29,7 @@ def find_id_faults(table: pa.Table, column: str, where: str) -> Iterator[Problem
     ids = pl.DataFrame({column: pl.Series(table[column])}).with_row_index(ROW, offset=1).drop_nulls(column)
     value = pl.col(column)
     yield from _repeated(ids, table, column, where)
-    yield from find_broken_ids(table, column, where)
+    yield from find_broken_ids(ids, column, where)
     is_empty = value.str.strip_chars().str.len_bytes() == 0
     yield from listed(
         "empty id", ids.filter(is_empty), where, column, lambda _: "the id is an empty text", "give it an id"

@@ -5,15 +5,17 @@ from __future__ import annotations
 import re
 import sys
 import unicodedata
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import cache
 
 import numpy as np
 import polars as pl
 import pyarrow as pa
+from datasets import Dataset
 
 from mr_st.data.schema import TABLES
-from mr_st.data.validation_rules import Tally, shown
+from mr_st.data.spool import table_batches
+from mr_st.data.validation_rules import Tally, listed, shown
 from mr_st.errors import Problem
 
 __all__ = [
@@ -29,10 +31,17 @@ __all__ = [
 MAX_FIELD_BYTES = 1 << 20
 """The largest text that passes, in bytes of UTF-8."""
 
-_BATCH_ROWS = 50_000
 _CONTROL = "[\\x00-\\x08\\x0b\\x0c\\x0e-\\x1f\\x7f-\\x9f\ufeff\ufffe\uffff]"  # all but tab, line feed and return
 _IN_IDS = "[\\x00-\\x1f\\x7f-\\x9f\ufeff\ufffd\ufffe\uffff]"
 _NAMED_WHEN_EMPTY = ("text", "title", "category_path")  # rules of their own name these where they are blank
+_NOTICES = {
+    "empty category level": "leave the level out",
+    "empty title": "give it a title, or leave the item out",
+    "blanks around a text": "remove them (--fix does)",
+    "text not in NFC": "normalise it (--fix does)",
+    "control character": "remove it",
+    "replacement character": "read the original file in its own encoding",
+}
 _PROSE = {"queries": ("text",), "items": ("title", "category_path", "description", "brand", "color")}
 
 
@@ -52,83 +61,84 @@ def needs_nfc(values: pl.Series) -> pl.Series:
     return pl.Series(wrong)
 
 
-def text_batches(column: pa.ChunkedArray) -> Iterator[tuple[np.ndarray, pl.Series]]:
-    """Row numbers (int64, from 0) and texts of a column, some 50,000 rows at a time.
+def text_batches(dataset: Dataset, columns: Sequence[str]) -> Iterator[tuple[str, np.ndarray, pl.Series]]:
+    """Column by column of batch by batch: its name, row numbers (int64, from 0) and texts.
 
     Args:
-        column: Texts, or lists of texts: then every text of a list comes with the list's row.
+        dataset: A table.
+        columns: Columns of texts, or of lists of texts: then every text of a list comes with the list's row.
     """
     start = 0
-    for chunk in column.chunks:
-        for offset in range(0, len(chunk), _BATCH_ROWS):
-            part = chunk.slice(offset, _BATCH_ROWS)
-            rows = np.arange(start, start + len(part), dtype=np.int64)
-            start += len(part)
+    for batch in table_batches(dataset, columns):
+        rows = np.arange(start, start + batch.num_rows, dtype=np.int64)
+        start += batch.num_rows
+        for name, part in zip(columns, batch.columns, strict=True):
             if pa.types.is_list(part.type):
-                rows = rows[part.value_parent_indices().to_numpy()]
-                part = part.flatten()
-            yield rows, pl.Series(part)
+                yield name, rows[part.value_parent_indices().to_numpy()], pl.Series(part.flatten())
+            else:
+                yield name, rows, pl.Series(part)
 
 
-def find_text_faults(name: str, table: pa.Table, where: str, max_field_bytes: int) -> Iterator[Problem]:
+def find_text_faults(name: str, dataset: Dataset, where: str, max_field_bytes: int) -> Iterator[Problem]:
     """NUL characters and huge fields, in every column of texts.
 
     Args:
         name: Which of the four tables it is.
-        table: Its rows.
+        dataset: Its rows.
         where: What to call it.
         max_field_bytes: The largest text that passes, in bytes of UTF-8.
     """
-    for column in _text_columns(name):
-        nul = Tally("NUL character", where, column, "remove it; the file may be damaged or in UTF-16")
-        huge = Tally("huge field", where, column, "look for a quote that is never closed, or cut the text")
-        for rows, texts in text_batches(table[column]):
-            if not column.endswith("_id"):  # those have a rule of their own
-                _add(nul, rows, texts, texts.str.contains("\0", literal=True), lambda t: f"U+0000 in {shown(t)}")
-            sizes = texts.str.len_bytes()
-            _add(huge, rows, sizes, sizes > max_field_bytes,
-                 lambda n: f"a text of {n:,} bytes where at most {max_field_bytes:,} are expected")  # fmt: skip
-        yield from nul.problems()
-        yield from huge.problems()
+    columns = [c.name for c in TABLES[name] if pa.types.is_string(c.type) or pa.types.is_list(c.type)]
+    nul = {c: Tally("NUL character", where, c, "remove it; the file may be damaged or in UTF-16") for c in columns}
+    huge = {
+        c: Tally("huge field", where, c, "look for a quote that is never closed, or cut the text") for c in columns
+    }
+    for column, rows, texts in text_batches(dataset, columns):
+        if not column.endswith("_id"):  # those have a rule of their own
+            wrong = texts.str.contains("\0", literal=True)
+            _add(nul[column], rows, texts, wrong, lambda t: f"U+0000 in {shown(t)}")
+        sizes = texts.str.len_bytes()
+        _add(huge[column], rows, sizes, sizes > max_field_bytes,
+             lambda n: f"a text of {n:,} bytes where at most {max_field_bytes:,} are expected")  # fmt: skip
+    for column in columns:
+        yield from nul[column].problems()
+        yield from huge[column].problems()
 
 
-def find_broken_ids(table: pa.Table, column: str, where: str) -> Iterator[Problem]:
-    """Ids with control characters or U+FFFD."""
-    broken = Tally("broken id", where, column, "correct it; the file may have been read in a wrong encoding")
-    for rows, texts in text_batches(table[column]):
-        _add(broken, rows, texts, texts.str.strip_chars().str.contains(_IN_IDS), _broken_id)
-    yield from broken.problems()
+def find_broken_ids(ids: pl.DataFrame, column: str, where: str) -> Iterator[Problem]:
+    """Ids with control characters or U+FFFD.
+
+    Args:
+        ids: The column, and the row numbers in ``ROW``.
+        column: query_id or item_id.
+        where: What to call the table.
+    """
+    wrong = ids.filter(pl.col(column).str.strip_chars().str.contains(_IN_IDS))
+    mend = "correct it; the file may have been read in a wrong encoding"
+    yield from listed("broken id", wrong, where, column, lambda t: f"{_named(t, _IN_IDS)} in the id {shown(t)}", mend)
 
 
-def find_text_notices(name: str, table: pa.Table, where: str) -> Iterator[Problem]:
+def find_text_notices(name: str, dataset: Dataset, where: str) -> Iterator[Problem]:
     """What texts have that may be meant, but seldom is: blanks around them, other normal forms, odd characters."""
-    for column in _PROSE.get(name, ()):
-        blanks = Tally("blanks around a text", where, column, "remove them (--fix does)")
-        nfc = Tally("text not in NFC", where, column, "normalise it (--fix does)")
-        control = Tally("control character", where, column, "remove it")
-        replaced = Tally("replacement character", where, column, "read the original file in its own encoding")
-        empty = Tally("empty category level", where, column, "leave the level out")
-        untitled = Tally("empty title", where, column, "give it a title, or leave the item out")
-        for rows, texts in text_batches(table[column]):
-            stripped = texts.str.strip_chars()
-            is_empty = stripped.str.len_bytes() == 0
-            if column == "category_path":
-                _add(empty, rows, texts, is_empty, lambda t: f"the level {shown(t)} is empty")
-            if column == "title":
-                _add(untitled, rows, texts, is_empty, lambda t: f"the title {shown(t)} is empty")
-            elsewhere = is_empty if column in _NAMED_WHEN_EMPTY else pl.repeat(False, len(texts), eager=True)
-            _add(blanks, rows, texts, (stripped != texts) & ~elsewhere, lambda t: f"blanks around {shown(t)}")
-            _add(nfc, rows, texts, needs_nfc(texts), lambda t: f"{shown(t)} is not in Unicode normal form C")
-            odd = texts.str.contains(_CONTROL) & ~texts.str.contains("\0", literal=True)
-            _add(control, rows, texts, odd, _control_character)
-            _add(replaced, rows, texts, texts.str.contains("\ufffd", literal=True),
-                 lambda t: f"U+FFFD in {shown(t)}")  # fmt: skip
-        for tally in (empty, untitled, blanks, nfc, control, replaced):
-            yield from tally.problems()
-
-
-def _text_columns(name: str) -> list[str]:
-    return [c.name for c in TABLES[name] if pa.types.is_string(c.type) or pa.types.is_list(c.type)]
+    columns = _PROSE.get(name, ())
+    tallies = {column: [Tally(rule, where, column, mend) for rule, mend in _NOTICES.items()] for column in columns}
+    for column, rows, texts in text_batches(dataset, columns):
+        level, title, blanks, nfc, control, replaced = tallies[column]
+        stripped = texts.str.strip_chars()
+        is_empty = stripped.str.len_bytes() == 0
+        if column == "category_path":
+            _add(level, rows, texts, is_empty, lambda t: f"the level {shown(t)} is empty")
+        if column == "title":
+            _add(title, rows, texts, is_empty, lambda t: f"the title {shown(t)} is empty")
+        is_named = is_empty if column in _NAMED_WHEN_EMPTY else pl.repeat(False, len(texts), eager=True)
+        _add(blanks, rows, texts, (stripped != texts) & ~is_named, lambda t: f"blanks around {shown(t)}")
+        _add(nfc, rows, texts, needs_nfc(texts), lambda t: f"{shown(t)} is not in Unicode normal form C")
+        odd = texts.str.contains(_CONTROL) & ~texts.str.contains("\0", literal=True)
+        _add(control, rows, texts, odd, lambda t: f"{_named(t, _CONTROL)} in {shown(t)}")
+        wrong = texts.str.contains("\ufffd", literal=True)
+        _add(replaced, rows, texts, wrong, lambda t: f"U+FFFD in {shown(t)}")
+    for tally in (tally for column in columns for tally in tallies[column]):
+        yield from tally.problems()
 
 
 def _add(tally: Tally, rows: np.ndarray, values: pl.Series, wrong: pl.Series, what: Callable[..., str]) -> None:
@@ -137,14 +147,6 @@ def _add(tally: Tally, rows: np.ndarray, values: pl.Series, wrong: pl.Series, wh
         first = at[: tally.room]
         found = zip((rows[first] + 1).tolist(), values.gather(first).to_list(), strict=True)
         tally.add(((row, what(value)) for row, value in found), len(at))
-
-
-def _broken_id(text: str) -> str:
-    return f"{_named(text, _IN_IDS)} in the id {shown(text)}"
-
-
-def _control_character(text: str) -> str:
-    return f"{_named(text, _CONTROL)} in {shown(text)}"
 
 
 def _named(text: str, characters: str) -> str:
