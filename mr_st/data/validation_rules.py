@@ -26,7 +26,7 @@ class Rule:
     Args:
         about: What is refused, or remarked upon.
         is_error: Whether it makes loading fail; else it is a notice, which only ``mr-st data check`` shows.
-        is_mendable: Whether ``--fix`` mends it, always or where that is safe.
+        is_mendable: Whether ``--fix`` mends it. (It also mends other faults that blanks cause, such as an unknown id.)
     """
 
     about: str
@@ -58,7 +58,7 @@ RULES: dict[str, Rule] = {
     "contradicting pair": Rule("a pair that stands twice, with two grades"),
     "pair in two splits": Rule("a pair that stands twice, in two splits"),
     "repeated pair": Rule("a pair that stands twice, with other values beside it"),
-    "unknown id": Rule("a judgment or engagement of a query or item that is not there", is_mendable=True),
+    "unknown id": Rule("a judgment or engagement of a query or item that is not there"),
     "count out of range": Rule("a count below 0"),
     "more clicks than impressions": Rule("more clicks than impressions"),
     "blanks around a text": Rule("a text that begins or ends with a blank", is_error=False, is_mendable=True),
@@ -80,9 +80,9 @@ RULES: dict[str, Rule] = {
 
 
 def shown(value: Any) -> str:
-    """A value as a message shows it: quoted, escaped and cut."""
+    """A value as a message shows it: quoted, escaped, and of a long one the beginning and the end."""
     text = repr(value)
-    return text if len(text) <= _SHOWN else text[: _SHOWN - 1] + "…"
+    return text if len(text) <= _SHOWN else f"{text[: _SHOWN - 16]}…{text[-15:]}"
 
 
 @dataclass
