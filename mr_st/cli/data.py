@@ -1,4 +1,4 @@
-"""``mr-st data``: build, check, describe and convert graded datasets."""
+"""``mr-st data``: build, check, describe and convert graded datasets; ``golden`` stands in its own file."""
 
 from __future__ import annotations
 
@@ -36,7 +36,9 @@ FixOption = Annotated[
 
 def add_to(app: typer.Typer) -> None:
     """Add the commands of this module."""
-    group = typer.Typer(help="Build, check, describe and convert graded datasets.", no_args_is_help=True)
+    from mr_st.cli.golden import EXAMPLE, golden  # it takes its options from here
+
+    group = typer.Typer(help="Build, check, describe and convert graded datasets; build golden sets.", no_args_is_help=True)
     group.command(epilog="Example: mr-st data build marketplace shop/ -o size=small -o seed=0")(build)
     group.command(
         epilog="Examples: mr-st data check my-judgments/    mr-st data check my-judgments/ --fix    "
@@ -50,6 +52,7 @@ def add_to(app: typer.Typer) -> None:
         epilog="Examples: mr-st data convert esci-download/ esci-us/ -o locale=us    "
         "mr-st data convert shop/ shop-mteb/ --mteb    mr-st data convert shop/ --push org/shop --private"
     )(convert)
+    group.command(epilog=EXAMPLE)(golden)
     app.add_typer(group, name="data")
 
 
