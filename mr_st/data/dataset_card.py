@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from mr_st.data.schema import TABLES, arrow_table
+from mr_st.data.validation_locales import language_of
 from mr_st.hub_client import license_terms
 from mr_st.text.markdown import Markdown, code, escape, literal
 
@@ -106,8 +107,8 @@ def _languages(dataset: GradedDataset) -> list[str]:
         for table in (dataset.queries, dataset.items)
         for locale in arrow_table(table)["locale"].unique().to_pylist()
     }
-    languages = {str(locale).replace("_", "-").split("-")[0].lower() for locale in locales}
-    return sorted(language for language in languages - {"und"} if re.fullmatch("[a-z]{2,3}", language))
+    languages = {language_of(str(locale)) or "" for locale in locales}
+    return sorted(language for language in languages if re.fullmatch("[a-z]{2,3}", language))
 
 
 def _label_shares(dataset: GradedDataset) -> str:

@@ -30,6 +30,7 @@ from mr_st.data.sources.problem_list import ProblemList
 from mr_st.data.sources.table_columns import Reading, convert, grade_labels
 from mr_st.data.sources.text_files import RawTable
 from mr_st.data.validation import find_problems
+from mr_st.data.validation_locales import find_locale_fault
 from mr_st.errors import DataError, Problem, UsageError
 from mr_st.grades import THREE_GRADES, TWO_GRADES, GradeScale
 from mr_st.hub_client import is_hub_id
@@ -98,6 +99,8 @@ def load_mteb(
     given_scale = _scale(scale)
     labels = grade_labels(grade_map, given_scale or THREE_GRADES)
     splits = _split_names(split_map)
+    if fault := find_locale_fault(locale):
+        raise UsageError(f"mteb: locale: {fault[1]}; {fault[2]}")
 
     found = ProblemList()
     if where.folder is not None and (is_beir_folder(where.folder) or not has_mteb_configs(where.folder)):
@@ -237,16 +240,21 @@ def _scale_of(judgments: pa.Table, is_mapped: bool) -> GradeScale:
 
 def _titled(table: pa.Table) -> pa.Table:
     """Title and text as title and description; the text is the title where there is none."""
-    text = table["text"]
-    title = table["title"] if "title" in table.column_names else pa.chunked_array([pa.nulls(len(table))])
-    if pa.types.is_null(title.type):
-        title = title.cast(pa.string())
+    title = _plain(table["title"]) if "title" in table.column_names else pa.nulls(len(table), pa.string())
+    text = _plain(table["text"])
     if not pa.types.is_string(title.type) or not pa.types.is_string(text.type):  # its type is refused later
         return pa.table({"item_id": table["item_id"], "title": title, "description": text})
     is_bare = pc.equal(pc.binary_length(pc.utf8_trim_whitespace(pc.fill_null(title, ""))), 0)
     description = pc.if_else(is_bare, pa.scalar(None, pa.string()), text)
     title = pc.if_else(is_bare, text, title)
     return pa.table({"item_id": table["item_id"], "title": title, "description": description})
+
+
+def _plain(texts: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Texts of any Arrow type (large, dictionary, all null) as plain ones; other values as they are."""
+    kind = texts.type.value_type if pa.types.is_dictionary(texts.type) else texts.type
+    is_text = pa.types.is_large_string(kind) or pa.types.is_string_view(kind) or pa.types.is_string(kind)
+    return texts.cast(pa.string()) if is_text or pa.types.is_null(kind) else texts
 
 
 def _with_locale(part: Part, locale: str) -> Part:

@@ -126,18 +126,23 @@ def _check_same_ids(
     tables: dict[str, pa.Table], file: str, details: str, column: str, problems: list[Problem]
 ) -> None:
     """The details must stand row by row beside what MTEB reads."""
-    ids, named = tables[file]["_id"], tables[details]
+    named = tables[details]
     if column not in named.column_names:
         problems.append(Problem(details, "missing", _MEND, column=column))
-    elif len(ids) != len(named):
-        problems.append(Problem(details, f"{len(named):,} rows where {file} has {len(ids):,}", _MEND))
-    elif ids.type != named[column].type:
-        problems.append(Problem(file, f"type {ids.type} where {named[column].type} is expected", _MEND, column="_id"))
-    else:
-        wrong = pc.index(pc.fill_null(pc.equal(ids, named[column]), False), False).as_py()
-        if wrong >= 0:
-            what = f"{ids[wrong].as_py()!r} where {details} has {named[column][wrong].as_py()!r}"
-            problems.append(Problem(file, what, _MEND, wrong + 1, "_id"))
+        return
+    here, there = tables[file]["_id"], named[column]
+    if len(here) != len(there):
+        problems.append(Problem(details, f"{len(there):,} rows where {file} has {len(here):,}", _MEND))
+        return
+    try:
+        ids, other_ids = here.cast(pa.string()), there.cast(pa.string())
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
+        problems.append(Problem(file, f"type {here.type} where {details} has {there.type}", _MEND, column="_id"))
+        return
+    wrong = pc.index(pc.fill_null(pc.equal(ids, other_ids), False), False).as_py()
+    if wrong >= 0:
+        what = f"{ids[wrong].as_py()!r} where {details} has {other_ids[wrong].as_py()!r}"
+        problems.append(Problem(file, what, _MEND, wrong + 1, "_id"))
 
 
 def _read_settings(folder: Path, problems: list[Problem]) -> dict[str, Any]:
