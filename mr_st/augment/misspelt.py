@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import unicodedata
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
@@ -34,17 +35,17 @@ def add_misspelt_queries(
 ) -> tuple[GradedDataset, MisspeltReport]:
     """Add a misspelt variant of a share of a split's queries, with their judged pairs; everything else stays.
 
-    A misspelling is tried for every query of the split that is not one itself, and kept for ``share`` of them. A
-    variant is a query of its own: kind ``spelling``, the clean query as ``source_query_id``, the same locale, no
-    frequency (nobody counted it). Its pairs repeat those of the clean query in this split with grade, confidence and
-    split; their source is ``spelling:`` and the source of the label. Other splits are not touched.
+    A misspelling is tried for every query of the split that is not one itself, and kept for ``share`` of them, in each
+    locale. A variant is a query of its own: kind ``spelling``, the clean query as ``source_query_id``, the same
+    locale, no frequency (nobody counted it). Its pairs repeat those of the clean query in this split with grade,
+    confidence and split; their source is ``spelling:`` and the source of the label. Other splits are not touched.
 
     Args:
         dataset: Where the queries and judgments are.
         share: Of the split's queries, in 0..1.
         split: Whose queries.
-        seed: Decides, with a query's id, whether it is kept and, with its text, how it is misspelt; the order of the
-            rows, the process and the number of queries do not.
+        seed: With a query's id it says which queries come first, with its text how it is misspelt; neither the order
+            of the rows nor the process counts.
         channel: What misspells; the default channel of each query's locale when None.
 
     Returns:
@@ -177,7 +178,7 @@ def _draw(
     channel: SpellingChannel | None,
     only_here: bool = False,
 ) -> tuple[list[_Variant], MisspeltReport]:
-    """Try a misspelling for every clean query of the split; keep the share that the hashes of their ids put first."""
+    """Try a misspelling for every clean query of the split; keep each locale's share, by the hashes of their ids."""
     if not 0 <= share <= 1:
         raise UsageError(f"share of misspelt queries is {share}; give a number in 0..1")
     here, elsewhere = _judged_in(dataset, split)
@@ -195,7 +196,7 @@ def _draw(
         else:
             clean.append(row)
     taken = {_key(text) for text in texts}
-    wanted = round(share * len(clean))
+    wanted = _quotas([locales[row] for row in clean], share)
     kept: list[_Variant] = []
     for row in sorted(clean, key=lambda row: (_rank(ids[row], seed), ids[row])):
         variant = None
@@ -206,12 +207,23 @@ def _draw(
             report.n_refused += 1
         if variant is None:
             report.n_without_variant += 1
-        elif len(kept) < wanted:
+        elif wanted[locales[row]]:
+            wanted[locales[row]] -= 1
             taken.add(_key(variant))
             kept.append(_Variant(row, variant))
     kept.sort()
     report.count([locales[row] for row in clean], [(texts[v.row], v.text, locales[v.row]) for v in kept])
     return kept, report
+
+
+def _quotas(locales: Sequence[str], share: float) -> dict[str, int]:
+    """How many queries of each locale get a variant; what rounding leaves over goes to the next locale."""
+    quotas, owed = {}, 0.0
+    for locale, n_queries in sorted(Counter(locales).items()):
+        owed += share * n_queries
+        quotas[locale] = min(round(owed), n_queries)
+        owed -= quotas[locale]
+    return quotas
 
 
 def _judged_in(dataset: GradedDataset, split: str) -> tuple[set[str], set[str]]:

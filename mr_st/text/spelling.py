@@ -291,15 +291,17 @@ class SpellingChannel:
     def _make_token(self, piece: Piece, fallback: Mapping[str, float], follows_kanji: bool) -> Token | None:
         clusters, n = piece.clusters, len(piece.clusters)
         keys = tuple(case_key(cluster) for cluster in clusters)
+        is_free = [True, *map(is_movable, keys), True]
         edits = []
         for at, key in enumerate(keys):
-            mixed = self._mixed("^" + "".join(keys[:at]), key) if is_movable(key) else {}
+            mixed = self._mixed("^" + "".join(keys[:at]), key) if is_free[at + 1] else {}
             options = dict(fallback if mixed is None else mixed)
-            if n < 3:
+            is_hemmed_in = not (is_free[at] and is_free[at + 2])  # its neighbours could run together
+            if n < 3 or is_hemmed_in:
                 options.pop("d", None)
             if n < 2:
                 options = {edit: weight for edit, weight in options.items() if edit[0] == "s"}
-            if at + 1 == n or keys[at + 1] == key or not is_movable(keys[at + 1]):
+            if at + 1 == n or keys[at + 1] == key or is_hemmed_in:
                 options.pop("t", None)
             edits.append(options)
         weights = [sum(options.values()) for options in edits]
@@ -370,6 +372,9 @@ def _fault(channel: SpellingChannel) -> str:
         return f"mixing is {channel.mixing}; give weights of 0 or more"
     if channel.max_edits is not None and channel.max_edits < 1:
         return f"max_edits is {channel.max_edits}; give 1 or more, or None"
+    for word, wrong in channel.swaps.items():
+        if not wrong or not all(text.strip() for text in wrong):
+            return f"swaps of {word!r} are {list(wrong)}; give words"
     entries = [edits for letters in channel.table.values() for edits in letters.values()]
     for edit, weight in (pair for edits in (channel.fallback, *entries) for pair in edits.items()):
         if not _EDIT.fullmatch(edit) or not 0 <= weight < float("inf"):

@@ -11,7 +11,7 @@ from mr_st.errors import UsageError
 from mr_st.text.spelling import EDITS_BY_LENGTH, MIXING, SpellingChannel
 from mr_st.text.spelling_distance import Step, align
 from mr_st.text.spelling_tables import FALLBACK, Table
-from mr_st.text.spelling_tokens import Piece, case_key, clusters, pieces
+from mr_st.text.spelling_tokens import Piece, case_key, clusters, is_plain, pieces
 
 __all__ = ["estimate_channel"]
 
@@ -107,8 +107,9 @@ class _Counts:
         word = "".join(keys)
         self.words[word] += 1
         if len(found) > max(2, n / 2):
-            if written:
-                self.swaps[word]["".join(written)] += 1
+            wrong = " ".join("".join(written).split())
+            if wrong and all(is_plain(cluster) for cluster in wrong.split()):
+                self.swaps[word][wrong] += 1
             return
         longest = next(longest for longest, _ in EDITS_BY_LENGTH if longest is None or n <= longest)
         self.edits[longest][len(found)] += 1
@@ -138,9 +139,9 @@ def _chunks(found: list[str]) -> Iterable[tuple[str, bool]]:
 
 
 def _edit(step: Step, key: str) -> str:
-    """A step as the tables write it; nothing where the letter was kept or a blank came in."""
+    """A step as the tables write it; nothing where the letter was kept, or a blank or a lone mark came in."""
     after = step.after[0] if step.after else ""
-    if step.kind == "keep" or after.isspace():
+    if step.kind == "keep" or (after and not is_plain(after)):
         return ""
     if step.kind == "insert":
         return "2" if after == key else f"i:{after}"

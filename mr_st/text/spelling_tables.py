@@ -40,9 +40,9 @@ _NEXT_KEY, _SLIPPED_IN, _BY_EAR = 0.24, 0.06, 0.12  # and those that do
 
 _SOUNDS: dict[str, str] = {
     "en": "ae ea ei ie oa ao ou uo iy yi sc cs sz zs ck kc kq gj jg vw fv vf tx mn nm dt",
-    "es": "bv vb cs sc sz zs zc cz gj jg yi iy ck kc mn nm eé ií oó aá uú éí íé ié ei ie",
-    "fr": "sc cs ck kc gj jg ea ae yi iy éè èé êe eé mn nm sz zs eè oa uo",
-    "de": "vf fv ck kc dt td bp pb gk kg zs sz äe eä yü üy yi iy öo üu mn nm wv",
+    "es": "bv vb cs sc sz zs zc cz gj jg yi iy ck kc mn nm éí íé ié ei ie",
+    "fr": "sc cs ck kc gj jg ea ae yi iy éè èé êe mn nm sz zs oa uo",
+    "de": "vf fv ck kc dt td bp pb gk kg zs sz äe üy yi iy mn nm wv",
 }
 _WHOLE_ACCENT: dict[str, str] = {"ß": "ss", "æ": "ae", "œ": "oe", "ø": "o", "đ": "d", "ð": "d", "þ": "th", "ł": "l"}
 _GERMAN = {"ä": "ae", "ö": "oe", "ü": "ue"}

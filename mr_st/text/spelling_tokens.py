@@ -5,7 +5,7 @@ from __future__ import annotations
 import unicodedata
 from dataclasses import dataclass
 
-__all__ = ["Piece", "case_key", "clusters", "is_movable", "pieces"]
+__all__ = ["Piece", "case_key", "clusters", "is_movable", "is_plain", "pieces"]
 
 UNITS = frozenset(
     "mm cm dm km mg kg oz lb lbs ml cl dl fl gal qt pt inch inches ft yd sqft gb tb mb kb mah wh kwh watt watts volt "
@@ -159,3 +159,8 @@ def is_movable(cluster: str) -> bool:
     is_part = cluster[0] in _JOINING or "\u1100" <= cluster[0] <= "\u11ff" or "\ua960" <= cluster[0] <= "\ua97c"
     is_part = is_part or "\ud7b0" <= cluster[0] <= "\ud7fb"
     return not is_part and cluster[-1] != "\u200d" and unicodedata.combining(cluster[-1]) != 9
+
+
+def is_plain(cluster: str) -> bool:
+    """Whether a cluster can stand anywhere by itself: no blank, no control, no mark without its letter."""
+    return unicodedata.category(cluster[0])[0] not in "MCZ" and is_movable(cluster)

@@ -67,6 +67,7 @@ def test_additive_keeps_everything_and_adds_the_share(dataset: GradedDataset) ->
     assert report.n_queries == 20
     assert report.n_variants == len(made.queries) - len(dataset.queries) == 8
     assert report.share_with_variant == 0.4
+    assert {locale: facts["variants"] for locale, facts in report.locales.items()} == dict.fromkeys(TEXTS, 2)
     assert report.n_pairs == len(made.judgments) - len(dataset.judgments) == 16
     assert len(made.items) == len(dataset.items)
     assert made.source["name"] == "made"
