@@ -48,7 +48,8 @@ def pairs_for_test(
         relevant = rng.choice(relevant, max_relevant, replace=False)
     n_zero = max(20, int(np.ceil(len(relevant) * ZERO_SHARE / (1 - ZERO_SHARE))) + 1)
     n_zero = min(n_zero, len(others))
-    hard = others[np.argsort(-scores[others], kind="stable")[: n_zero // 2]]
+    alike = others[scores[others] > 0]
+    hard = alike[np.argsort(-scores[alike], kind="stable")[: n_zero // 2]]
     rest = _all_but(np.concatenate([relevant, hard]), len(scores))
     return np.sort(np.concatenate([relevant, hard, rng.choice(rest, n_zero - len(hard), replace=False)]))
 

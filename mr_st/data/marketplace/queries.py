@@ -10,13 +10,13 @@ import numpy as np
 
 from mr_st.data.marketplace.intents import IntentWriter
 from mr_st.data.marketplace.policy import Intent
-from mr_st.data.marketplace.shop import Item, Shop, draw_language
+from mr_st.data.marketplace.shop import Item, Shop
 from mr_st.errors import UsageError
 from mr_st.text.spelling import SpellingChannel
 
 __all__ = ["QUERY_LANGUAGES", "Query", "draw_queries"]
 
-QUERY_LANGUAGES: dict[str, float] = {"en": 0.84, "es": 0.04, "fr": 0.04, "de": 0.04, "ja": 0.04}
+QUERY_LANGUAGES: dict[str, float] = {"en": 0.80, "es": 0.05, "fr": 0.05, "de": 0.05, "ja": 0.05}
 """Share of the queries that are typed in each language."""
 
 UNSEEN_SHARE = 0.30  # of the dev and test queries: nothing in training means the same
@@ -70,8 +70,9 @@ def draw_queries(shop: Shop, items: Sequence[Item], counts: Mapping[str, int]) -
     plan += [(intent, "dev", rare) for intent in writer.new_intents(new_dev, writer.old_types)]
     plan += [(intent, "test", rare) for intent in writer.new_intents(n_new_types, writer.new_types)]
     plan += [(intent, "test", rare) for intent in writer.new_intents(new_test - n_new_types, writer.old_types)]
+    languages = {split: writer.languages(sum(of == split for _, of, _ in plan)) for split in counts}
     for intent, split, weight in plan:
-        writer.write(intent, split, weight)
+        writer.write(intent, split, weight, languages[split].pop())
     for split, count in counts.items():
         writer.write_misspelt(split, count - writer.count(split))
     return writer.queries
@@ -118,9 +119,16 @@ class _Writer:
         drawn = self._by_weight.choice(pool, count, replace=False, p=weights[pool] / weights[pool].sum())
         return [int(at) for at in drawn]
 
-    def write(self, intent: Intent, split: str, weight: float) -> None:
+    def languages(self, count: int) -> list[str]:
+        """The languages of ``count`` queries in random order, each as often as its share says."""
+        others = [name for name, share in QUERY_LANGUAGES.items() for _ in range(round(share * count)) if name != "en"]
+        found = others + ["en"] * (count - len(others))
+        self.rng.shuffle(found)
+        return found
+
+    def write(self, intent: Intent, split: str, weight: float, language: str) -> None:
         """Add a query for ``intent`` whose text nobody has typed; a few words more when all short ways are taken."""
-        wording = self.wordings[draw_language(QUERY_LANGUAGES, self.rng)]
+        wording = self.wordings[language]
         text = ""
         for _ in range(60):
             text = wording.query(intent, self.rng)

@@ -23,7 +23,7 @@ __all__ = ["CHUNK_ITEMS", "ITEM_LANGUAGES", "Item", "Noise", "Shop", "draw_langu
 CHUNK_ITEMS = 4_000
 """Listings made from one random stream: chunk c is drawn from (seed, c) alone, by any process."""
 
-ITEM_LANGUAGES: dict[str, float] = {"en": 0.88, "es": 0.03, "fr": 0.03, "de": 0.03, "ja": 0.03}
+ITEM_LANGUAGES: dict[str, float] = {"en": 0.84, "es": 0.04, "fr": 0.04, "de": 0.04, "ja": 0.04}
 """Share of the listings that are written in each language."""
 
 _CHUNKS_KEPT = 32  # chunks remembered for access by row: 128,000 listings
@@ -118,14 +118,7 @@ class Shop:
     @cached_property
     def wordings(self) -> dict[str, Wording]:
         """The wording of every language of the shop, home market first."""
-        from pathlib import Path  # TEMPORARY
-
-        have = {p.stem for p in (Path(__file__).parent / "locales").glob("*.yaml")}
-        w = {
-            "en": English(self.catalogue),
-            **{name: Translated(name, self.catalogue) for name in LOCALES if name in have},
-        }
-        return {k: w.get(k, w["en"]) for k in ("en", *LOCALES)}
+        return {"en": English(self.catalogue), **{name: Translated(name, self.catalogue) for name in LOCALES}}
 
     @property
     def n_chunks(self) -> int:
@@ -235,12 +228,12 @@ def _variant_of(product: dict[str, tuple[str, ...]], one: ProductType, rng: Rand
     return {**product, name: (chosen(one.attributes[name], rng),)}
 
 
-_OWN_CHANCES = {"model": 0.0, "fits": 0.0, "price": 0.0, "audience": 0.1, "pet": 0.03}
+_LEFT_OUT = {"model": 0.0, "fits": 0.0, "price": 0.0, "audience": 0.5, "pet": 0.15}  # so often as others are
 
 
 def _leave_out(product: dict[str, tuple[str, ...]], rng: Random, noise: Noise) -> dict[str, tuple[str, ...]]:
     return {
         name: values
         for name, values in product.items()
-        if rng.random() >= (noise.unstated_brand if name == "brand" else _OWN_CHANCES.get(name, noise.unstated))
+        if rng.random() >= (noise.unstated_brand if name == "brand" else noise.unstated * _LEFT_OUT.get(name, 1.0))
     }

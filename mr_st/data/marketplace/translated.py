@@ -21,7 +21,7 @@ __all__ = ["LOCALES", "Noun", "Translated", "inflect"]
 LOCALES = {"es": "es-ES", "fr": "fr-FR", "de": "de-DE", "ja": "ja-JP"}
 """Language of a table in ``locales/`` -> BCP-47."""
 
-_SHORTENED = 0.12
+_SHORTENED, _LED, _ENDED = 0.12, 0.15, 0.1  # of the queries are shortened, begin or end with filler words
 _GENDERS = ("m", "f", "mp", "fp")
 _MARKED = re.compile(r"^(m|f|mp|fp) (.+)$")
 
@@ -50,6 +50,8 @@ class Translated:
         self._values = {key: _ways(text) for key, text in table["values"].items()}
         self._units = {key: _ways(text) for key, text in table["units"].items()}
         self._patterns: dict[str, Any] = table["patterns"]
+        self._leads = [words for words in self._patterns["lead"] if words.strip()]
+        self._endings = [words for words in self._patterns["ending"] if words.strip()]
         self._abbreviations = list(table["abbreviations"].items())
         self._said: dict[tuple[str, str], list[str]] = {}
 
@@ -142,9 +144,11 @@ class Translated:
                 text = chosen(patterns["model"], rng).format(n=text, d=short_device(wanted["model"], rng))
             elif "brand" in wanted:
                 text = chosen(patterns["brand"], rng).format(n=text, b=wanted["brand"])
-            if not intent.excluded:
-                text = chosen(patterns["lead"], rng) + text
-        text = " ".join((text + chosen(patterns["ending"], rng)).split()).lower()
+            if not intent.excluded and rng.random() < _LED:
+                text = chosen(self._leads, rng) + text
+            elif rng.random() < _ENDED:
+                text += chosen(self._endings, rng)
+        text = " ".join(text.split()).lower()
         return self._shorten(text, rng) if rng.random() < _SHORTENED else text
 
     def _noun_with(self, noun: Noun, required: list[tuple[str, str]], rng: Random) -> str:

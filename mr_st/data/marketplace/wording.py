@@ -69,8 +69,10 @@ _SLIPS = (
 
 def tidy(title: str) -> str:
     """Close the gaps that left-out parts leave in a title."""
-    text = " ".join(title.split())
-    for wrong, right in _SLIPS:
-        if wrong in text:
-            text = text.replace(wrong, right)
+    text, before = " ".join(title.split()), ""
+    while text != before:  # closing one gap may open the next
+        before = text
+        for wrong, right in _SLIPS:
+            if wrong in text:
+                text = text.replace(wrong, right)
     return " ".join(text.strip(" ,-|、/").split())

@@ -31,10 +31,10 @@ SIZES: dict[str, Size] = {
     "tiny": Size(250, 20, 8, 12, 2),
     "small": Size(4_000, 600, 100, 400),
     "medium": Size(50_000, 3_000, 300, 1_000),
-    "large": Size(1_000_000, 10_000, 500, 2_000),
+    "large": Size(1_000_000, 10_000, 300, 1_000),
 }
 
-WINDOW_ITEMS = 100_000
+WINDOW_ITEMS = 50_000
 """Queries are drawn from and judged on this many items; what a larger shop has beyond them is there to be searched."""
 
 
@@ -52,7 +52,7 @@ class World:
 
     @cached_property
     def items(self) -> list[Item]:
-        """The items on which queries are judged: all, or the first 100,000 of a larger shop."""
+        """The items on which queries are judged: all, or the first 50,000 of a larger shop."""
         return list(self.shop.items(WINDOW_ITEMS))
 
     @cached_property

@@ -11,9 +11,9 @@ import pytest
 
 from mr_st.data.fingerprint import table_hash
 from mr_st.data.marketplace.catalogue import DEPARTMENTS, Catalogue
-from mr_st.data.marketplace.generate import stream_items
 from mr_st.data.marketplace.policy import Intent, grade
 from mr_st.data.marketplace.shop import CHUNK_ITEMS, Item, Noise, Shop, draw_language
+from mr_st.data.marketplace.streaming import stream_items
 from mr_st.data.marketplace.world import make_world
 
 TIDY = Noise(0, 0, 0, 0, 0, 0, 0, 0, 0, 0)
