@@ -38,7 +38,9 @@ def add_to(app: typer.Typer) -> None:
     """Add the commands of this module."""
     from mr_st.cli.golden import EXAMPLE, golden  # it takes its options from here
 
-    group = typer.Typer(help="Build, check, describe and convert graded datasets; build golden sets.", no_args_is_help=True)
+    group = typer.Typer(
+        help="Build, check, describe and convert graded datasets; build golden sets.", no_args_is_help=True
+    )
     group.command(epilog="Example: mr-st data build marketplace shop/ -o size=small -o seed=0")(build)
     group.command(
         epilog="Examples: mr-st data check my-judgments/    mr-st data check my-judgments/ --fix    "

@@ -79,10 +79,11 @@ def plot_dataset(dataset: GradedDataset, facts: dict[str, Any] | None = None) ->
 def _grid(n: int) -> tuple[Figure, list[Axes]]:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
+    from matplotlib.layout_engine import ConstrainedLayoutEngine
 
     rows = ceil(n / _COLUMNS)
-    figure = Figure(figsize=(4.6 * _COLUMNS, 3.0 * rows + 0.5), layout="constrained")
-    figure.get_layout_engine().set(w_pad=0.12, h_pad=0.12)  # type: ignore[union-attr]
+    layout = ConstrainedLayoutEngine(w_pad=0.12, h_pad=0.12)
+    figure = Figure(figsize=(4.6 * _COLUMNS, 3.0 * rows + 0.5), layout=layout)
     FigureCanvasAgg(figure)
     all_axes = list(figure.subplots(rows, _COLUMNS, squeeze=False).flat)
     for axes in all_axes[n:]:
