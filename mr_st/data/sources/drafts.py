@@ -66,9 +66,10 @@ def _follows(problem: Problem, drafts: Mapping[str, Draft]) -> bool:
     draft = drafts.get(problem.where)
     if draft is None or problem.column in draft.broken:
         return True
-    if problem.rule == "null" and problem.column in draft.lost:
+    lost = draft.lost.get(problem.column or "") if problem.rule == "null" else None
+    if lost is not None:
         row = problem.row if draft.rows is None or problem.row is None else draft.rows[problem.row - 1]
-        return row is None or bool((draft.lost[problem.column] == row).any())
+        return row is None or bool((lost == row).any())
     home = drafts.get(_HOMES.get(problem.column or "", "")) if problem.rule == "unknown id" else draft
     return home is None or (problem.rule == "unknown id" and problem.column in home.broken)
 
