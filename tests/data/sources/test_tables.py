@@ -25,6 +25,7 @@ from mr_st.errors import DataError, UsageError
 SETTINGS = settings(
     deadline=None, max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
 )
+LABEL = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), min_size=1, max_size=5)
 ROWS: dict[str, list[dict[str, Any]]] = {
     "queries": [
         {"query_id": "007", "text": 'red "mug"', "locale": "en-US", "frequency": 3.5},
@@ -201,8 +202,7 @@ def test_numbers_are_grades_where_the_scale_has_them(tmp_path):
 
 
 @SETTINGS
-@given(labels=st.lists(st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), min_size=1, max_size=5),
-                       min_size=1, max_size=6, unique=True),
+@given(labels=st.lists(LABEL, min_size=1, max_size=6, unique=True),
        picks=st.lists(st.integers(0, 5), min_size=1, max_size=12), data=st.data())  # fmt: skip
 def test_any_labels_map_to_any_grades(tmp_path, labels, picks, data):
     grade_map = {label: data.draw(st.integers(0, 2)) for label in labels}
