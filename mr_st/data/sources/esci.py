@@ -6,7 +6,6 @@ batch, so that the whole of it (1.8 million products) needs no more memory than 
 
 from __future__ import annotations
 
-import hashlib
 import logging
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -28,6 +27,7 @@ from mr_st.data.sources.esci_files import (
     read_folder,
     read_hub,
 )
+from mr_st.data.sources.splits import lowest_by_hash
 from mr_st.data.spool import spool_table
 from mr_st.errors import DataError, Problem, UsageError
 from mr_st.grades import ESCI_FOUR_GRADES, ESCI_FOUR_LABELS, ESCI_LABELS, THREE_GRADES
@@ -201,9 +201,7 @@ def _dev_queries(examples: pl.DataFrame, small_only: bool, share: float, seed: i
     train = examples.filter(pl.col("split") == "train")
     if small_only:
         train = train.filter(pl.col("small_version") == 1)
-    queries = train["query_id"].unique().to_list()
-    ranked = sorted(queries, key=lambda q: hashlib.sha256(f"{seed}:{q}".encode()).digest())
-    return ranked[: round(share * len(ranked))]
+    return lowest_by_hash(train["query_id"].unique().to_list(), share, seed)
 
 
 def _check(examples: pl.DataFrame, tables: EsciTables, locales: Sequence[str]) -> None:
