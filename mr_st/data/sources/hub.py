@@ -8,8 +8,10 @@ from typing import Any
 
 from mr_st.data.dataset import GradedDataset
 from mr_st.data.hub_form import HUB_FILES
+from mr_st.data.sources.beir_files import BEIR_PATTERNS
 from mr_st.data.sources.hub_files import fetch, look
 from mr_st.data.sources.mteb import load_mteb, refuse_options
+from mr_st.data.sources.mteb_export import EXPORT_FILES
 from mr_st.data.storage import load_folder
 from mr_st.errors import DataError, UsageError
 from mr_st.grades import GradeScale
@@ -55,10 +57,10 @@ def load_hub(
     """
     if not is_hub_id(repo_id):
         raise UsageError(f"hub: {repo_id!a} is no id of a Hub dataset; write org/name")
-    commit = look(repo_id, revision, token or None)
+    commit = look(repo_id, revision, token or None, [*HUB_FILES, *EXPORT_FILES, *BEIR_PATTERNS])
     if not commit.files & {"dataset.yaml", "judgments.parquet"}:
         return load_mteb(
-            repo_id, commit.sha, subset, scale, grade_map, split_map, locale, name, license, token, validate
+            repo_id, revision, subset, scale, grade_map, split_map, locale, name, license, token, validate
         )
     refuse_options(
         f"hub: {repo_id} was pushed by push_to_hub", subset=subset, scale=scale, grade_map=grade_map,

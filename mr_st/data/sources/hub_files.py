@@ -22,17 +22,25 @@ class HubCommit:
 
     Args:
         repo_id: The repository.
-        sha: The commit.
+        revision: What was asked for: a branch, a tag or a commit; None is ``main``.
+        sha: The commit that it stood for.
         files: Paths of its files; offline, of those that were fetched earlier.
     """
 
     repo_id: str
+    revision: str | None
     sha: str
     files: frozenset[str]
 
 
-def look(repo_id: str, revision: str | None, token: str | None) -> HubCommit:
+def look(repo_id: str, revision: str | None, token: str | None, patterns: Sequence[str]) -> HubCommit:
     """The commit that a revision stands for now; where HF_HUB_OFFLINE is set, what was fetched of it earlier.
+
+    Args:
+        repo_id: The repository.
+        revision: Branch, tag or commit; None is ``main``.
+        token: A Hub token.
+        patterns: The files that may be needed; offline, all of them that the repository has must be there.
 
     Raises:
         MrStError: the Hub refused, cannot be reached, or nothing was fetched earlier.
@@ -45,15 +53,21 @@ def look(repo_id: str, revision: str | None, token: str | None) -> HubCommit:
         info = HfApi(token=token, library_name="mr_st").dataset_info(repo_id, revision=revision)
     except OfflineModeIsEnabled as error:
         try:
-            folder = Path(snapshot_download(repo_id, repo_type="dataset", revision=revision, local_files_only=True))
+            folder = Path(
+                snapshot_download(
+                    repo_id, repo_type="dataset", revision=revision, local_files_only=True,
+                    allow_patterns=list(patterns),
+                )
+            )  # fmt: skip
         except LocalEntryNotFoundError:
             raise_hub_error(error, repo_id, step, token, f"it was not downloaded before; {OFFLINE_MEND}")
         logger.warning("%s: HF_HUB_OFFLINE is set; commit %s was downloaded before and is used", repo_id, folder.name)
         files = frozenset(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
-        return HubCommit(repo_id, folder.name, files)
+        return HubCommit(repo_id, revision, folder.name, files)
     except Exception as error:
         raise_hub_error(error, repo_id, step, token, OFFLINE_MEND)
-    return HubCommit(repo_id, str(info.sha), frozenset(sibling.rfilename for sibling in info.siblings or []))
+    files = frozenset(sibling.rfilename for sibling in info.siblings or [])
+    return HubCommit(repo_id, revision, str(info.sha), files)
 
 
 def fetch(commit: HubCommit, patterns: Sequence[str], token: str | None) -> Path:
@@ -64,11 +78,14 @@ def fetch(commit: HubCommit, patterns: Sequence[str], token: str | None) -> Path
     """
     from huggingface_hub import snapshot_download
 
-    try:
-        return Path(
-            snapshot_download(
-                commit.repo_id, repo_type="dataset", revision=commit.sha, allow_patterns=list(patterns), token=token
-            )
+    def download(revision: str | None) -> Path:
+        folder = snapshot_download(
+            commit.repo_id, repo_type="dataset", revision=revision, allow_patterns=list(patterns), token=token
         )
+        return Path(folder)
+
+    try:
+        folder = download(commit.revision)  # by its name, so that the cache knows what the name stood for
+        return folder if folder.name == commit.sha else download(commit.sha)
     except Exception as error:
         raise_hub_error(error, commit.repo_id, "downloading", token, OFFLINE_MEND)

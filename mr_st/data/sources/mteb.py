@@ -86,7 +86,7 @@ def load_mteb(
 
     Raises:
         UsageError: an argument has no meaning, or neither folder nor Hub dataset has this form.
-        DataError: the data has faults; ``.problems`` lists all, with file and row (in a .tsv counted below its header).
+        DataError: the data has faults; ``.problems`` lists all, with file and row (of a .tsv, below the header).
         MrStError: the Hub refused, or cannot be reached.
     """
     where = _find(path_or_hub_id, revision, token or None)
@@ -156,7 +156,7 @@ def _find(path_or_hub_id: str | Path, revision: str | None, token: str | None) -
     repo_id = str(path_or_hub_id)
     if not is_hub_id(repo_id):
         raise UsageError(f"mteb: {repo_id} is no folder; give one in MTEB's or BEIR's form, or a Hub id (org/name)")
-    commit = look(repo_id, revision, token)
+    commit = look(repo_id, revision, token, [*EXPORT_FILES, *BEIR_PATTERNS])
     is_export = EXPORT_SETTINGS in commit.files
     is_beir = any(fnmatch(name, "qrels/*.tsv*") for name in commit.files) and bool(
         commit.files & {"corpus.jsonl", "corpus.jsonl.gz"}
