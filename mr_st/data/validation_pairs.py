@@ -39,7 +39,8 @@ def find_repeated_pairs(table: pa.Table, where: str, grade: str | None) -> Itera
     some = table.take(pa.array(at))
     pair = ["query_id", "item_id"]
     frame = pl.DataFrame(some).with_columns(pl.Series(ROW, at + 1), is_whole=whole_rows(some))
-    first = [pl.col(name).first().over(pair).alias(f"first {name}") for name in (ROW, grade, "split") if name in frame]
+    compared = [ROW, *([] if grade is None else [grade, "split"])]
+    first = [pl.col(name).first().over(pair).alias(f"first {name}") for name in compared]
     frame = frame.sort(ROW).with_columns(first).filter(pl.col(ROW) != pl.col(f"first {ROW}"))
     column = grade or "item_id"
     tallies = {
@@ -73,8 +74,9 @@ def find_pairs_of_two_languages(
     """Judged pairs whose query and item have locales of two languages; an unknown locale goes with any."""
     query_codes, query_languages = _languages(queries["locale"])
     item_codes, item_languages = _languages(items["locale"])
-    names = sorted({*query_languages, *item_languages} - {None, ""})
-    number = {name: n for n, name in enumerate(names)} | {None: -1}
+    number: dict[str | None, int] = {None: -1}
+    for name in (*query_languages, *item_languages):
+        number.setdefault(name, len(number))
     known = np.flatnonzero((query_rows >= 0) & (item_rows >= 0))
     of_query = np.array([number[name] for name in query_languages], dtype=np.int64)[query_codes[query_rows[known]]]
     of_item = np.array([number[name] for name in item_languages], dtype=np.int64)[item_codes[item_rows[known]]]
