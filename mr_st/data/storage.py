@@ -8,7 +8,7 @@ from typing import Any
 import yaml
 
 from mr_st.data.dataset import GradedDataset
-from mr_st.data.parquet import read_parquet, write_parquet
+from mr_st.data.parquet import parquet_schema, read_parquet, write_parquet
 from mr_st.data.schema import TABLES, arrow_schema, to_dataset, to_table
 from mr_st.data.spool import table_batches
 from mr_st.data.table_cache import cached_table, checked_key, is_big, is_checked, remember_checked
@@ -144,5 +144,14 @@ def _first_line(error: Exception) -> str:
 
 
 def is_saved_folder(folder: Path) -> bool:
-    """Whether the folder looks like one that :func:`save_folder` wrote, whole or not."""
-    return (folder / SETTINGS_FILE).is_file() or (folder / "judgments.parquet").is_file()
+    """Whether the folder looks like one that :func:`save_folder` wrote, whole or not.
+
+    Without its settings it does if the judgments have exactly our columns: somebody's own Parquet tables have others.
+    """
+    judgments = folder / "judgments.parquet"
+    if (folder / SETTINGS_FILE).is_file() or not judgments.is_file():
+        return (folder / SETTINGS_FILE).is_file()
+    try:
+        return bool(parquet_schema(judgments).names == arrow_schema("judgments").names)
+    except DataError:
+        return True
