@@ -97,8 +97,9 @@ def build_golden_set(
     Unseen means that no query of the same words, and no variant (``source_query_id``), has a training judgment. Unseen
     queries come from the split; where it has too few, training queries are held out whole. The other golden queries
     share their query with training, never a pair, not even through a variant: they bring the pairs that the split has
-    of them, or else ``moved_share`` of their training pairs of each grade, rounded down, which leave training. Other
-    judgments of training and dev stay; judgments of the split that are not golden go.
+    of them, or else ``moved_share`` of their training pairs of each grade, rounded down, which leave training (a
+    variant's or namesake's pairs with the same items too). Other judgments of training and dev stay; judgments of the
+    split that are not golden go.
 
     A misspelt query is one of kind ``spelling``, or a variant made here that stands in the place of its original (kind
     ``spelling``, source_query_id and frequency of the original); the annotator reads the original. Head and tail: a

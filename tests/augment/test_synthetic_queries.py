@@ -174,9 +174,9 @@ def test_what_always_holds(
     )
     judgments = added(shop, after)
     assert annotator.n_pairs == len(judgments)
-    texts = [tuple(tokens(row["text"])) for row in after.queries if row["kind"] == "synthetic"]
-    assert len(set(texts)) == len(texts) == report.queries
-    assert not set(texts) & {tuple(tokens(text)) for text in shop.queries["text"]}
+    new = [(tuple(tokens(row["text"])), row["locale"]) for row in after.queries if row["kind"] == "synthetic"]
+    assert len(set(new)) == len(new) == report.queries
+    assert not {text for text, _ in new} & {tuple(tokens(text)) for text in shop.queries["text"]}
     assert {j["split"] for j in judgments} <= {"train"}
     positive = {j["item_id"] for j in shop.judgments if j["split"] == "train" and j["grade"] >= 1}
     if policy == "selective":
