@@ -9,7 +9,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from mr_st.data.spool import BATCH_ROWS
+from mr_st.data.spool import BATCH_ROWS, system_reason
 from mr_st.errors import DataError, MrStError, Problem
 
 __all__ = ["parquet_batches", "parquet_schema", "read_parquet", "write_parquet"]
@@ -82,9 +82,8 @@ def write_parquet(path: Path, batches: Iterable[pa.RecordBatch], schema: pa.Sche
                 n_bytes += batch.nbytes
             writer.write_table(pa.Table.from_batches(group, schema=schema))
     except OSError as error:
-        raise MrStError(
-            f"{path}: cannot be written ({error.strerror or _first_line(error)}); free some space there"
-        ) from error
+        mend = "free some space there, or choose another folder"
+        raise MrStError(f"{path}: cannot be written ({system_reason(error)}); {mend}") from error
 
 
 def _present(file: pq.ParquetFile, columns: Sequence[str] | None) -> list[str] | None:

@@ -22,7 +22,7 @@ from filelock import FileLock, Timeout
 from mr_st.data.schema import arrow_schema, arrow_table, to_dataset
 from mr_st.errors import MrStError, UsageError
 
-__all__ = ["BATCH_ROWS", "cache_folder", "map_arrow", "spool_table", "table_batches", "write_arrow"]
+__all__ = ["BATCH_ROWS", "cache_folder", "map_arrow", "spool_table", "system_reason", "table_batches", "write_arrow"]
 
 BATCH_ROWS = 8_192
 """Rows of a batch: small enough that no text column of it comes near the 2 GiB that 32-bit offsets reach."""
@@ -168,9 +168,13 @@ def _told(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        reason = error.strerror or str(error).splitlines()[0]
         mend = "free some space, or set HF_DATASETS_CACHE to a folder with room"
-        raise MrStError(f"{path.parent}: cannot write {path.name} ({reason}); {mend}") from error
+        raise MrStError(f"{path.parent}: cannot write {path.name} ({system_reason(error)}); {mend}") from error
+
+
+def system_reason(error: OSError) -> str:
+    """What the system says of a failure, in its own few words; Arrow's errors carry only the number."""
+    return os.strerror(error.errno) if error.errno else (str(error).splitlines() or [type(error).__name__])[0]
 
 
 @cache
