@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from mr_st.errors import UsageError
 from mr_st.files import read_json
 from mr_st.identity import folder_hash
+from mr_st.recipes.augment import augment_dataset, say_counts
 from mr_st.recipes.outcome import finish
 from mr_st.recipes.result import ARMS, RunResult
 from mr_st.recipes.schema import Recipe
@@ -66,15 +67,16 @@ class _Job:
         dataset = self.dataset(data)
         self.check_k(dataset)
         annotator_step, annotator = self.prepare_annotator(data, dataset)
+        learned, source, annotator = self.augment(data, dataset, annotator_step, annotator)
         tower = self.build_tower()
-        stage1 = self.train("stage1", self.recipe.stage1, dataset, tower, (data, annotator_step, tower), annotator)
-        mining = self.mine(dataset, annotator, stage1, annotator_step)
-        refined = self.refinement(mining, dataset).to_dataset()
+        stage1 = self.train("stage1", self.recipe.stage1, learned, tower, (source, annotator_step, tower), annotator)
+        mining = self.mine(learned, annotator, stage1, annotator_step)
+        refined = self.refinement(mining, learned).to_dataset()
         stage2 = self.train("stage2", self.recipe.stage2, refined, stage1, (stage1, mining), annotator)
         models = {"stage1": stage1, "stage2": stage2}
         if self.recipe.control:
             config = self.control_config(stage2)
-            models["control"] = self.train("control", config, dataset, stage1, (stage1, stage2), annotator)
+            models["control"] = self.train("control", config, learned, stage1, (stage1, stage2), annotator)
         evaluated = {
             arm: self.evaluate(arm, dataset, data, models.get(arm)) for arm in ARMS if arm in {"base", *models}
         }
@@ -126,18 +128,16 @@ class _Job:
             )
 
     def prepare_annotator(self, data: Step, dataset: GradedDataset) -> tuple[Step, Annotator]:
-        from mr_st.annotation import CrossEncoderAnnotator, JudgmentAnnotator
+        from mr_st.annotation import CrossEncoderAnnotator
 
         spec = self.recipe.annotator
         if spec.kind == "policy":
-            from mr_st.data.marketplace import MarketplacePolicy
-
             if dataset.source.get("name") != "marketplace":
                 raise UsageError(
                     "recipe, annotator.kind: policy works on the marketplace only, whose policy can be called; "
                     "set annotator.kind: cross_encoder for your own data"
                 )
-            annotator: Annotator = JudgmentAnnotator(MarketplacePolicy.for_dataset(dataset))
+            annotator = self._policy_of(dataset)
             step = self._once(
                 "annotator",
                 "Annotator: the marketplace's policy",
@@ -159,6 +159,28 @@ class _Job:
 
         step = self._once("annotator", "Annotator: fitting a cross-encoder", spec.model_dump(), work, (data,))
         return step, CrossEncoderAnnotator(step.folder / "fit" / "model")
+
+    def augment(
+        self, data: Step, dataset: GradedDataset, annotator_step: Step, annotator: Annotator
+    ) -> tuple[GradedDataset, Step, Annotator]:
+        """What is learned from, the step that made it, and the annotator of its queries; as given where it is off."""
+        spec = self.recipe.augment
+        if not spec.is_on:
+            return dataset, data, annotator
+
+        def work(folder: Path) -> dict[str, Any]:
+            augmented, facts = augment_dataset(dataset, spec, annotator, self.show_progress, **self._text_format())
+            augmented.save(folder / "dataset")
+            return {"fingerprint": augmented.fingerprint, **facts}
+
+        settings = {**spec.model_dump(), **self._text_format()}
+        step = self._once("augment", "Augmenting the training queries", settings, work, (data, annotator_step))
+        for line in say_counts(step.facts):
+            self.steps.announce(line)
+        augmented = self.dataset(step)
+        if self.recipe.annotator.kind == "policy":
+            annotator = self._policy_of(augmented)  # one that knows the variants
+        return augmented, step, annotator
 
     # --- models
 
@@ -342,6 +364,13 @@ class _Job:
     ) -> Step:
         self.done[name] = self.steps.once(name, title, settings, work, after)
         return self.done[name]
+
+    @staticmethod
+    def _policy_of(dataset: GradedDataset) -> Annotator:
+        from mr_st.annotation import JudgmentAnnotator
+        from mr_st.data.marketplace import MarketplacePolicy
+
+        return JudgmentAnnotator(MarketplacePolicy.for_dataset(dataset))
 
     def _text_format(self) -> dict[str, Any]:
         return {"item_text_levels": self.recipe.data.item_text_levels, "max_chars": self.recipe.data.max_chars}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
@@ -14,6 +14,7 @@ from mr_st.training.config import StageConfig
 
 __all__ = [
     "AnnotatorSpec",
+    "AugmentSpec",
     "DataSpec",
     "EvaluationSpec",
     "InstancesSpec",
@@ -21,6 +22,8 @@ __all__ = [
     "ModelSpec",
     "PublishSpec",
     "Recipe",
+    "SpellingSpec",
+    "SyntheticSpec",
 ]
 
 
@@ -53,6 +56,44 @@ class ModelSpec(_Spec):
     heads: Literal["separate", "shared"] | None = "separate"
     max_seq_length: int | None = Field(default=None, ge=8)
     prompts: dict[str, str] | None = None
+
+
+class SpellingSpec(_Spec):
+    """Misspelt training queries: see :func:`mr_st.augment.add_misspelt_queries`.
+
+    Args:
+        mode: ``additive`` (beside the clean ones; the paper's winner) or ``in_place``.
+        share: Of the training queries.
+        seed: Of the draw.
+    """
+
+    mode: Literal["additive", "in_place"] = "additive"
+    share: float = Field(default=0.4, gt=0, le=1)
+    seed: int = Field(default=0, ge=0)
+
+
+class SyntheticSpec(_Spec):
+    """Training queries made from items: see :func:`mr_st.augment.add_synthetic_queries`."""
+
+    policy: Literal["selective", "low_ratio"] = "selective"
+    n_per_item: int = Field(default=1, ge=1)
+    share: float | None = Field(default=None, gt=0, le=1)
+    max_items: int | None = Field(default=None, ge=1)
+    negatives_per_query: int = Field(default=4, ge=0)
+    min_confidence: float | None = Field(default=None, ge=0, le=1)
+    seed: int = Field(default=0, ge=0)
+
+
+class AugmentSpec(_Spec):
+    """More training queries before stage 1; both are off unless named (``spelling: {}`` takes the defaults)."""
+
+    spelling: SpellingSpec | None = None
+    synthetic: SyntheticSpec | None = None
+
+    @property
+    def is_on(self) -> bool:
+        """Whether anything is asked for."""
+        return self.spelling is not None or self.synthetic is not None
 
 
 class InstancesSpec(_Spec):
@@ -129,7 +170,7 @@ class PublishSpec(_Spec):
 
 
 class Recipe(_Spec):
-    """One whole job: data, model, stage 1, mining, stage 2, control arm, evaluation, publishing.
+    """One whole job: data, model, augmentation, stage 1, mining, stage 2, control arm, evaluation, publishing.
 
     Example:
         >>> recipe = Recipe(name="try", data={"source": "marketplace", "options": {"size": "tiny"}})
@@ -142,6 +183,7 @@ class Recipe(_Spec):
     seed: int = Field(default=0, ge=0)
     data: DataSpec = DataSpec()
     model: ModelSpec = ModelSpec()
+    augment: AugmentSpec = AugmentSpec()
     instances: InstancesSpec = InstancesSpec()
     stage1: StageConfig = StageConfig(loss="supcon", epochs=2)
     annotator: AnnotatorSpec = AnnotatorSpec()
@@ -155,6 +197,11 @@ class Recipe(_Spec):
     def _policy_needs_the_marketplace(self) -> Recipe:
         if self.annotator.kind == "policy" and self.data.source == "esci":
             raise ValueError("annotator.kind policy: only the marketplace's policy can be called; use cross_encoder")
+        if self.annotator.kind == "policy" and self.augment.synthetic is not None:
+            raise ValueError(
+                "augment.synthetic: new queries must be labelled, and the policy knows the marketplace's own only; set "
+                "annotator.kind: cross_encoder"
+            )
         return self
 
     @classmethod
@@ -225,5 +272,6 @@ def _known_keys(location: tuple[Any, ...]) -> list[str]:
         field = getattr(model, "model_fields", {}).get(part)
         if field is None:
             return []
-        model = field.annotation
+        named = (part for part in get_args(field.annotation) if hasattr(part, "model_fields"))  # of "X | None"
+        model = next(named, field.annotation)
     return list(getattr(model, "model_fields", {}))
