@@ -17,7 +17,7 @@ from datasets import Dataset
 from mr_st.data.dataset import GradedDataset
 from mr_st.data.item_text import format_item
 from mr_st.data.pairs import JudgedPairs, PairTable
-from mr_st.data.schema import to_dataset
+from mr_st.data.spool import spool_table
 from mr_st.errors import UsageError
 
 __all__ = ["DEFAULT_CAPS", "INSTANCE_SCHEMA", "ResolveTexts", "build_instances"]
@@ -76,7 +76,8 @@ def build_instances(
             without it, and where the graded items bring no second grade, such queries are left out and counted.
 
     Returns:
-        The rows, those of epoch 0 first. A row or slice gives ``query: str``, ``items: list[str]``,
+        The rows, those of epoch 0 first; above 64 MiB they are memory-mapped from a temporary file (see
+        :func:`~mr_st.data.spool.spool_table`). A row or slice gives ``query: str``, ``items: list[str]``,
         ``labels: list[int]``, items of the highest grade first. On disk (and through ``.with_format("numpy")``) the
         columns are epoch (int32), query_row (int32), item_rows (list of int32), labels (list of int8). The attributes
         ``left_out_queries`` and ``filled_queries`` count the one-grade queries.
@@ -121,8 +122,8 @@ def build_instances(
         reason = "no annotator was given" if annotator is None else "random items brought no second grade"
         logger.warning("%s, split %s: %d one-grade queries left out (%s)", dataset.name, split, len(left_out), reason)
     plan = _plan(pairs, cap, n_grades)
-    table = pa.concat_tables(_epoch(pairs, plan, seed, epoch) for epoch in range(epochs))
-    instances = to_dataset(table)
+    tables = (_epoch(pairs, plan, seed, epoch) for epoch in range(epochs))
+    instances = spool_table("instances", tables, schema=INSTANCE_SCHEMA)
     instances.info.description = (
         f"{len(instances):,} instances of {dataset.name}, split {split}, {epochs} epochs, seed {seed}; one-grade "
         f"queries: {len(filled):,} filled with graded random items, {len(left_out):,} left out"
