@@ -17,7 +17,7 @@ from mr_st.errors import MrStError, UsageError
 from mr_st.files import read_json, write_json
 from mr_st.identity import settings_hash
 from mr_st.text.spelling_distance import edit_distance
-from mr_st.text.spelling_draws import Slip, Token, edited, swapped, thinned
+from mr_st.text.spelling_draws import Options, Slip, Token, edited, swapped, thinned
 from mr_st.text.spelling_japanese import OKURIGANA, other_kana
 from mr_st.text.spelling_tables import FALLBACK, Table, default_swaps, default_table
 from mr_st.text.spelling_tokens import Piece, case_key, is_movable, pieces
@@ -37,7 +37,7 @@ MIXING = (0.025, 0.05, 0.2, 0.7)
 _FORMAT = "mr_st spelling channel 1"
 _EDIT = re.compile(r"[d2t]|[si]:.+", re.DOTALL)
 _BLANKS = re.compile(r"(\s+)")
-_MAX_PLANS = 200_000
+_MAX_PLANS, _MAX_KNOWN = 50_000, 200_000  # entries that the caches hold
 _REDRAWS = 12  # tries for a text that differs, before one edit is forced
 _FRUITLESS = 20  # draws in a row that bring no new variant
 
@@ -70,7 +70,7 @@ class SpellingChannel:
     Example:
         >>> channel = SpellingChannel.default("en")
         >>> channel.variants("stainless steel water bottle 500 ml", 2, seed=3)
-        ['stainlesss steel wwer bottle 500 ml', 'sgaainless steel watdr bottle 500 ml']
+        ['stainlesss steel wwtir bottle 500 ml', 'stainless steel water boottle 500 ml']
     """
 
     locale: str = "en"
@@ -227,11 +227,15 @@ class SpellingChannel:
         return {}
 
     @cached_property
+    def _known(self) -> dict[tuple[str, str, str, bool], Options]:
+        return {}
+
+    @cached_property
     def _elsewhere(self) -> dict[str | None, SpellingChannel]:
         return {}
 
     def __getstate__(self) -> dict[str, Any]:
-        return {key: value for key, value in self.__dict__.items() if key not in ("_plans", "_elsewhere")}
+        return {key: value for key, value in self.__dict__.items() if key not in ("_plans", "_known", "_elsewhere")}
 
     def _once(
         self, parts: list[str | Token], tokens: list[int], rng: random.Random, forced: int | None
@@ -241,7 +245,7 @@ class SpellingChannel:
         planned: list[tuple[int, int]] = []  # part, number of edits; 0 stands for a swap
         if forced is not None:
             at = tokens[forced]
-            planned.append((at, int(any(cast(Token, parts[at]).weights))))
+            planned.append((at, int(bool(cast(Token, parts[at]).bounds))))
         else:
             for at in tokens:
                 token: Any = parts[at]
@@ -277,6 +281,8 @@ class SpellingChannel:
         if not chunk or chunk.isspace():
             return (chunk,)
         found = pieces(chunk, self.protect)
+        ends = [True, *(is_movable(piece.clusters[-1]) for piece in found)]
+        starts = [*(is_movable(piece.clusters[0]) for piece in found), True]
         is_japanese = self.locale.lower().split("-")[0] == "ja" or any("kana" in p.script for p in found)
         plan: list[str | Token] = []
         for at, piece in enumerate(found):
@@ -284,34 +290,48 @@ class SpellingChannel:
             if not piece.is_protected:
                 follows_kanji = at > 0 and found[at - 1].script == "han"
                 fallback = {} if piece.script == "han" and is_japanese else self.fallback
-                token = self._make_token(piece, fallback, follows_kanji)
+                token = self._make_token(piece, fallback, follows_kanji, (ends[at], starts[at + 1]))
             plan.append(token or piece.text)
         return tuple(plan)
 
-    def _make_token(self, piece: Piece, fallback: Mapping[str, float], follows_kanji: bool) -> Token | None:
+    def _make_token(
+        self, piece: Piece, fallback: Mapping[str, float], follows_kanji: bool, are_free: tuple[bool, bool]
+    ) -> Token | None:
         clusters, n = piece.clusters, len(piece.clusters)
         keys = tuple(case_key(cluster) for cluster in clusters)
-        is_free = [True, *map(is_movable, keys), True]
-        edits = []
+        is_free = [are_free[0], *map(is_movable, keys), are_free[1]]
+        depth = len(self.mixing) - 1
+        options = []
         for at, key in enumerate(keys):
-            mixed = self._mixed("^" + "".join(keys[:at]), key) if is_free[at + 1] else {}
-            options = dict(fallback if mixed is None else mixed)
+            if not is_free[at + 1]:
+                options.append(Options((), ()))
+                continue
+            left = "".join(["^", *keys][max(0, at + 1 - depth) : at + 1])
             is_hemmed_in = not (is_free[at] and is_free[at + 2])  # its neighbours could run together
-            if n < 3 or is_hemmed_in:
-                options.pop("d", None)
-            if n < 2:
-                options = {edit: weight for edit, weight in options.items() if edit[0] == "s"}
-            if at + 1 == n or keys[at + 1] == key or is_hemmed_in:
-                options.pop("t", None)
-            edits.append(options)
-        weights = [sum(options.values()) for options in edits]
+            barred = "d" if n < 3 or is_hemmed_in else ""
+            barred += "t" if at + 1 == n or keys[at + 1] == key or is_hemmed_in else ""
+            options.append(self._options(left, key, "dt2i" if n < 2 else barred, fallback))
+        weights = [one.bounds[-1] if one.bounds else 0.0 for one in options]
         weights[0] *= self.first_letter
         chances = next((chances for longest, chances in self.edits if longest is None or n <= longest), (1.0,))
         bounds = tuple(accumulate(chances))[:-1] if any(weights) else ()
         swaps = self._swaps_of(piece, keys, follows_kanji)
         if not bounds and not swaps:
             return None
-        return Token(clusters, keys, tuple(edits), tuple(weights), bounds, swaps)
+        return Token(clusters, keys, tuple(options), tuple(accumulate(weights)), bounds, swaps)
+
+    def _options(self, left: str, key: str, barred: str, fallback: Mapping[str, float]) -> Options:
+        """What can happen to ``key`` after ``left``, kinds in ``barred`` left out; shared by all tokens."""
+        place = (left, key, barred, bool(fallback))
+        found = self._known.get(place)
+        if found is None:
+            mixed = self._mixed(left, key)
+            kept = [(e, w) for e, w in (fallback if mixed is None else mixed).items() if w > 0 and e[0] not in barred]
+            found = Options(tuple(edit for edit, _ in kept), tuple(accumulate(weight for _, weight in kept)))
+            if len(self._known) >= _MAX_KNOWN:
+                self._known.clear()
+            self._known[place] = found
+        return found
 
     def _mixed(self, left: str, key: str) -> dict[str, float] | None:
         """The tables of all left contexts, mixed: each edit's weight for ``key`` after ``left``; None if unknown."""

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import random
+from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Sequence
+from itertools import accumulate
 from typing import NamedTuple
 
 __all__ = ["Slip", "Token", "edited", "swapped", "thinned"]
@@ -17,14 +19,21 @@ class Slip(NamedTuple):
     after: str
 
 
+class Options(NamedTuple):
+    """What can happen to a letter: edits, and their cumulative weights."""
+
+    edits: tuple[str, ...]
+    bounds: tuple[float, ...]
+
+
 class Token(NamedTuple):
     """What is known beforehand of a token: its letters, what can happen to each, and how likely."""
 
     clusters: tuple[str, ...]
     keys: tuple[str, ...]
-    edits: tuple[dict[str, float], ...]
-    weights: tuple[float, ...]
-    bounds: tuple[float, ...]  # cumulative chances of 0, 1, 2, ... edits
+    options: tuple[Options, ...]
+    places: tuple[float, ...]  # cumulative weights of the letters
+    bounds: tuple[float, ...]  # cumulative chances of 0, 1, 2, ... edits; empty where nothing can be edited
     swaps: tuple[str, ...]
 
 
@@ -49,24 +58,22 @@ def swapped(token: Token, chance: Callable[[], float], slips: list[Slip]) -> str
 def edited(token: Token, n_edits: int, chance: Callable[[], float], slips: list[Slip]) -> str:
     """The token with ``n_edits`` of its letters wrong, or as many as can be; each is told in ``slips``."""
     clusters, keys = token.clusters, token.keys
-    out, free = list(clusters), list(token.weights)
+    out = list(clusters)
     n_left = len(clusters)
     moved: set[int] = set()
     while n_edits:
-        at = _drawn(free, chance)
+        at = _drawn(token.places, chance, moved)
         if at < 0:
             break
-        options = token.edits[at]
-        edit = list(options)[_drawn(list(options.values()), chance)]
-        if (edit == "t" and at + 1 in moved) or (edit == "d" and n_left < 3):
-            options = {other: weight for other, weight in options.items() if other != edit}
-            if not options:
-                free[at] = 0.0
-                continue
-            edit = list(options)[_drawn(list(options.values()), chance)]
-        before = clusters[at]
-        free[at] = 0.0
+        edits, bounds = token.options[at]
+        barred = {n for n, edit in enumerate(edits) if edit == "t"} if at + 1 in moved else set()
+        if n_left < 3:
+            barred |= {n for n, edit in enumerate(edits) if edit == "d"}
+        which = _drawn(bounds, chance, barred)
         moved.add(at)
+        if which < 0:
+            continue
+        edit, before = edits[which], clusters[at]
         if edit == "d":
             out[at] = ""
             n_left -= 1
@@ -75,7 +82,6 @@ def edited(token: Token, n_edits: int, chance: Callable[[], float], slips: list[
         elif edit == "t":
             before += clusters[at + 1]
             out[at], out[at + 1] = _cased(keys[at + 1], at, token), _cased(keys[at], at + 1, token)
-            free[at + 1] = 0.0
             moved.add(at + 1)
         else:
             out[at] = _cased(edit[2:], at, token) if edit[0] == "s" else before + _cased(edit[2:], at, token)
@@ -89,14 +95,19 @@ def _cased(letters: str, at: int, token: Token) -> str:
     return letters if token.clusters[at] == token.keys[at] else letters.upper()
 
 
-def _drawn(weights: Sequence[float], chance: Callable[[], float]) -> int:
-    """A place drawn by weight; -1 where all weights are zero."""
-    left = chance() * sum(weights)
-    last = -1
-    for at, weight in enumerate(weights):
-        if weight > 0:
-            if left < weight:
-                return at
-            left -= weight
-            last = at
-    return last
+def _drawn(bounds: Sequence[float], chance: Callable[[], float], barred: set[int]) -> int:
+    """An index drawn by cumulative weights, among those not barred; -1 where none has a weight."""
+    if not bounds or bounds[-1] <= 0:
+        return -1
+    for _ in range(4):  # mostly the first is not barred
+        at = _at(bounds, chance() * bounds[-1])
+        if at not in barred:
+            return at
+    weights = [b - a for a, b in zip((0.0, *bounds), bounds, strict=False)]
+    left = list(accumulate(0.0 if at in barred else weight for at, weight in enumerate(weights)))
+    return _at(left, chance() * left[-1]) if left[-1] > 0 else -1
+
+
+def _at(bounds: Sequence[float], drawn: float) -> int:
+    """The first index whose cumulative weight is above ``drawn``; rounding at the top end falls on the last one."""
+    return min(bisect_right(bounds, drawn), bisect_left(bounds, bounds[-1]))

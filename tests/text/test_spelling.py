@@ -101,6 +101,7 @@ def test_pieces_give_the_text_back(text: str, protect: bool) -> None:
 @example("\u1100A\u1161", "en", 0, True)  # Hangul letters that would run together
 @example("क्Aक", "en", 0, True)
 @example("AÀÀa", "en", 3839, True)
+@example("\u094dA\u093aꯀ", "en", 10343541, False)  # a lone joiner first
 def test_any_text_gives_valid_text_within_the_edits_drawn(
     text: str, locale: str, seed: int, must_change: bool
 ) -> None:
