@@ -160,7 +160,7 @@ class _Column:
     def __init__(self) -> None:
         self.values: list[Any] = []
         self.kinds: Kinds = {}
-        self._chunks: list[pa.Array] = []
+        self._chunks: list[tuple[pa.Array, bool]] = []  # and whether the chunk is of plain texts
 
     def flush(self, first_row: int) -> None:
         """Turn the values into Arrow; ``first_row`` is the row of the first one."""
@@ -179,15 +179,18 @@ class _Column:
         for kind, count in counts.items():
             first, before = self.kinds.get(kind, (first_row + firsts[kind], 0))
             self.kinds[kind] = (first, before + count)
-        self._chunks.append(_arrow(self.values, set(counts)))
+        self._chunks.append((_arrow(self.values, set(counts)), set(counts) == {TEXT}))
         self.values = []
 
     def array(self) -> pa.ChunkedArray:
         """All chunks, in the one type that holds them."""
-        target = _type_of(set(self.kinds))
-        if target == pa.int64() and any(chunk.type == pa.string() for chunk in self._chunks):
-            target = pa.string()  # whole numbers of more than 64 bits
-        return pa.chunked_array([_recast(chunk, target) for chunk in self._chunks], type=target)
+        kinds = set(self.kinds)
+        target = _type_of(kinds)
+        if kinds <= {WHOLE, DECIMAL} and any(chunk.type == pa.string() for chunk, _ in self._chunks):
+            target = pa.string()  # numbers beyond 64 bits
+        as_json = target == pa.string() and kinds != {TEXT}
+        chunks = [_recast(chunk, target, as_json and is_plain) for chunk, is_plain in self._chunks]
+        return pa.chunked_array(chunks, type=target)
 
 
 def _type_of(kinds: set[str]) -> pa.DataType:
@@ -207,13 +210,15 @@ def _arrow(values: list[Any], kinds: set[str]) -> pa.Array:
     if target == pa.string() and kinds != {TEXT}:
         return pa.array([None if v is None else json.dumps(v) for v in values], target)
     try:
+        if target == pa.float64():
+            values = [None if value is None else float(value) for value in values]
         return pa.array(values, target)
-    except OverflowError:  # more than 64 bits
+    except OverflowError:  # beyond 64 bits
         return pa.array([None if value is None else str(value) for value in values], pa.string())
 
 
-def _recast(chunk: pa.Array, target: pa.DataType) -> pa.Array:
-    if chunk.type == target:
+def _recast(chunk: pa.Array, target: pa.DataType, as_json: bool) -> pa.Array:
+    if chunk.type == target and not as_json:
         return chunk
     if target == pa.string() and not pa.types.is_integer(chunk.type):
         return pa.array([None if v is None else json.dumps(v) for v in chunk.to_pylist()], target)

@@ -102,7 +102,7 @@ def load_wands(
     }  # fmt: skip
     if "judgments" in drafts:
         judgments = drafts["judgments"]
-        if repeated != "error" and not found:
+        if repeated != "error" and not judgments.broken:
             judgments, counts = _one_row_a_pair(judgments, repeated)
             source |= counts
         drafts["judgments"] = drawn(judgments, dev_share, test_share, seed)
@@ -129,10 +129,12 @@ def _one_row_a_pair(draft: Draft, repeated: str) -> tuple[Draft, dict[str, int]]
     """Keep one label of each pair; returns the draft with the rows that are kept, and the counts."""
     frame = pl.DataFrame(draft.table.select(["query_id", "item_id", "grade"])).with_row_index("row")
     pair = ["query_id", "item_id"]
-    ranked = frame.sort(["grade", "row"], descending=[repeated == "highest", False])
+    ranked = frame.sort(["grade", "row"], descending=[repeated == "highest", False], nulls_last=True)
     kept = ranked.filter(pl.struct(pair).is_first_distinct())["row"].sort()
     n_left_out = frame.height - len(kept)
-    contradicting = frame.group_by(pair).agg(pl.col("grade").n_unique()).filter(pl.col("grade") > 1).height
+    contradicting = (
+        frame.group_by(pair).agg(pl.col("grade").drop_nulls().n_unique()).filter(pl.col("grade") > 1).height
+    )
     if n_left_out:
         logger.warning(
             "label.csv: %d rows label a pair again and are left out, %d pairs have different labels; of each the %s "

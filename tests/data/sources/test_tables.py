@@ -248,7 +248,7 @@ def queries_of(dataset: GradedDataset) -> dict[str, set[str]]:
     return table
 
 
-@SETTINGS
+@settings(SETTINGS, max_examples=12)
 @given(n=st.integers(5, 40), seed=st.integers(0, 5), order=st.randoms(use_true_random=False))
 def test_a_drawn_query_has_one_split_in_any_row_order(tmp_path, n, seed, order):
     rows = [f"q{i},mug {i},{j},Item {j},{(i + j) % 3}\n" for i in range(n) for j in range(3)]
@@ -292,6 +292,30 @@ def test_the_result_does_not_depend_on_the_hash_seed(tmp_path):
     options = OPTIONS | {"columns": {"text": "search", "title": "product", "grade": "verdict"}}
     del options["dev_share"], options["test_share"]
     assert there.strip() == load_table(tmp_path / "shop.csv", **options).fingerprint
+
+
+GOOD = [b"query_id,text\nq,mug\n", b"item_id,title\n1,Mug\n", b"query_id,item_id,grade\nq,1,2\n", b'{"text": "mug"}\n']
+
+
+@SETTINGS
+@given(
+    contents=st.lists(st.one_of(st.binary(max_size=80), st.sampled_from(GOOD)), min_size=3, max_size=3),
+    suffixes=st.lists(st.sampled_from(["csv", "jsonl", "parquet"]), min_size=3, max_size=3),
+    validate=st.booleans(),
+)
+def test_whatever_the_files_hold_is_read_or_refused(tmp_path, contents, suffixes, validate):
+    for file in tmp_path.iterdir():
+        file.unlink()
+    for table, content, suffix in zip(("queries", "items", "judgments"), contents, suffixes, strict=True):
+        (tmp_path / f"{table}.{suffix}").write_bytes(content)
+    problems: list[Any] = []
+    try:
+        assert len(load_table(tmp_path, validate=validate).judgments)
+    except DataError as error:
+        problems = error.problems
+    assert all("\n" not in str(problem) for problem in problems)
+    assert {problem.where.split(".")[0] for problem in problems} <= {"queries", "items", "judgments"}
+    assert len({str(problem) for problem in problems}) == len(problems)
 
 
 # ---- options --------------------------------------------------------------------------------------------------------

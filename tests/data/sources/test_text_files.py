@@ -164,6 +164,28 @@ def test_the_types_of_json_lines(tmp_path):
     assert raw.kinds["n"] == {}
 
 
+def test_a_column_may_change_its_type_between_chunks(tmp_path):
+    lines = [f'{{"a": {i}, "b": {i}, "c": "x", "d": 1}}\n' for i in range(50_001)]
+    lines[50_000] = '{"a": 0.5, "b": "x", "c": 1, "d": 1' + "0" * 400 + "}\n"
+    raw = read(tmp_path, "t.jsonl", "".join(lines).encode())
+    first, last = ({name: column[row].as_py() for name, column in raw.columns.items()} for row in (0, 50_000))
+    assert first == {"a": 0.0, "b": "0", "c": '"x"', "d": "1"}
+    assert last == {"a": 0.5, "b": '"x"', "c": "1", "d": "1" + "0" * 400}
+    assert raw.kinds["b"] == {"a whole number": (1, 50_000), "text": (50_001, 1)}
+
+
+def test_line_ends_may_be_mixed(tmp_path):
+    raw = read(tmp_path, "t.csv", b'a,b\r\n1,x\n2,"y\r\nz"\r3,w')
+    assert rows_of(raw)[1] == [["1", "x"], ["2", "y\r\nz"], ["3", "w"]]
+    assert rows_of(read(tmp_path, "t.jsonl", b'{"a": 1}\r\n{"a": 2}\n\r\n'))[1] == [[1], [2]]
+
+
+def test_a_broken_header_is_one_fault(tmp_path):
+    with pytest.raises(DataError) as error:
+        read(tmp_path, "t.csv", b'a,"b\n1,x\n2,y\n')
+    assert [p.what for p in error.value.problems] == ["the header: a double quote opens a field that is never closed"]
+
+
 # ---- what is not text -----------------------------------------------------------------------------------------------
 
 

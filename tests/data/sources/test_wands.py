@@ -107,7 +107,7 @@ def test_a_fault_after_rows_that_were_left_out_names_its_own_row(folder):
 def test_all_faults_of_the_three_files_come_in_one_pass(folder):
     (folder / "product.csv").write_text(PRODUCTS.replace("\tgood , deep", "\t\tgood , deep"))
     (folder / "query.csv").write_text(QUERIES.replace("query\t", "text\t", 1) + "0\tagain\tBeds\n")
-    (folder / "label.csv").write_text(LABELS.replace("Partial", "Part") + "7\t9\t0\tExact\n")
+    (folder / "label.csv").write_text(LABELS.replace("Partial", "Part") + "7\t9\t0\tExact\n8\t0\t1\tExact\n")
     with pytest.raises(DataError) as error:
         GradedDataset.load(folder)
     found = [(p.where, p.row, p.column) for p in error.value.problems]
