@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import polars as pl
+import pyarrow.parquet as pq
 import pytest
 
 from mr_st.data import GradedDataset
@@ -140,6 +141,154 @@ def test_a_product_without_title_keeps_its_place(files, tmp_path, caplog):
     assert "1 products have no title" in caplog.text
 
 
+def test_several_locales_stand_side_by_side(files, tmp_path, caplog):
+    folder = write(files, tmp_path)
+    two = load_esci(folder, locale=["jp", "us"], dev_share=0)
+    assert two.name == "esci-us-jp"
+    assert two.items["item_id"][:] == ["us:A", "us:B", "us:C", "us:D", "us:Z", "jp:A"]  # the order of the file
+    assert two.items["category_path"][:] == [["Home", "Kitchen"], [], [], [], [], ["家電"]]
+    assert two.items["locale"][:] == ["en-US"] * 5 + ["ja-JP"]
+    parts = [load_esci(folder, locale=locale, dev_share=0) for locale in ("us", "jp")]
+    assert len(two.judgments) == sum(len(part.judgments) for part in parts)
+    assert dict(zip(two.queries["query_id"][:], two.queries["locale"][:], strict=True))["2"] == "ja-JP"
+    assert load_esci(folder, locale="us, jp", dev_share=0).fingerprint == two.fingerprint
+    every = load_esci(folder, locale="all", dev_share=0)
+    assert every.name == "esci"
+    assert every.items["item_id"][-1] == "es:B"  # it can be found, though no query of its locale is judged
+    assert "no judgment has product_locale es" in caplog.text
+    assert load_esci(folder, locale="us").source["locale"] == "us"
+    assert two.source["locale"] == ["us", "jp"]
+    with pytest.raises(DataError, match="no judgment has product_locale 'es'; the file has jp, us"):
+        load_esci(folder, locale="us,es")
+
+
+def test_a_query_id_of_two_locales_is_refused(files, tmp_path):
+    files[EXAMPLES].append(example(1, "A", "E", locale="jp"))
+    with pytest.raises(DataError) as error:
+        load_esci(write(files, tmp_path), locale="all")
+    assert [(p.row, p.column) for p in error.value.problems] == [(47, "product_locale")]
+    assert "'jp' is another locale than the first row of the same query_id has" in str(error.value)
+    assert len(load_esci(tmp_path, locale="us").queries) == 22  # nobody asked for the other
+
+
+def test_versions_choose_the_judgments_never_the_items(files, tmp_path):
+    for row, large in ((0, 0), (3, 0)):
+        files[EXAMPLES][row]["large_version"] = large
+    folder = write(files, tmp_path)
+    whole, small, large = (load_esci(folder, version=version) for version in (None, "small", "large"))
+    n_small = sum(row["small_version"] for row in files[EXAMPLES] if row["product_locale"] == "us")
+    assert (len(whole.judgments), len(small.judgments), len(large.judgments)) == (45, n_small, 43) == (45, 44, 43)
+    assert whole.items["item_id"][:] == small.items["item_id"][:] == large.items["item_id"][:]
+    assert small.source["version"] == "small"
+    for row in files[EXAMPLES]:
+        row["small_version"] = 0
+    with pytest.raises(DataError, match="no judgment has product_locale 'us'"):
+        load_esci(write(files, tmp_path), version="small")
+    for row in files[EXAMPLES]:
+        del row["large_version"]
+    with pytest.raises(DataError, match="column large_version: missing"):
+        load_esci(write(files, tmp_path), version="large")
+    assert len(load_esci(folder).judgments) == 45  # nobody needs that column otherwise
+
+
+def test_the_samples_versions(esci_folder):
+    small = load_esci(esci_folder, version="small")
+    assert (len(small.queries), len(small.items)) == (110, 6764)
+    examples = pl.read_parquet(esci_folder / EXAMPLES)
+    assert len(small.judgments) == examples.filter(pl.col("small_version") == 1).height
+
+
+@pytest.mark.parametrize(
+    ("description", "bullets", "expected"),
+    [
+        ("long", "one\ntwo", "long\n\none\ntwo"),
+        (None, "one", "one"),
+        ("", "one", "one"),
+        ("long", None, "long"),
+        ("long", "", "long"),
+        ("", None, ""),
+        (None, None, None),
+    ],
+)
+def test_the_description_holds_the_bullet_points(files, tmp_path, description, bullets, expected):
+    files[PRODUCTS][0] |= {"product_description": description, "product_bullet_point": bullets}
+    folder = write(files, tmp_path)
+    assert load_esci(folder).items["description"][0] == expected
+    assert load_esci(folder, bullet_points=False).items["description"][0] == description
+    for row in files[PRODUCTS]:
+        del row["product_bullet_point"]
+    assert load_esci(write(files, tmp_path)).items["description"][0] == description  # a file may lack the column
+
+
+def test_no_text_of_the_sample_is_lost(esci_folder):
+    items = load_esci(esci_folder).items
+    products = pl.read_parquet(esci_folder / PRODUCTS).rows(named=True)
+    for found, row in zip(items, products, strict=True):
+        assert (found["title"], found["brand"], found["color"]) == (
+            row["product_title"], row["product_brand"], row["product_color"],
+        )  # fmt: skip
+        for column in ("product_description", "product_bullet_point"):
+            assert (row[column] or "") in (found["description"] or "")
+
+
+def test_products_read_in_pieces_are_those_read_at_once(tmp_path, monkeypatch):
+    """50,000 products in small row groups, spooled and mapped, against one group held in memory."""
+    import datasets
+    from datasets.table import MemoryMappedTable
+
+    from mr_st.data import spool
+
+    n = 50_000
+    row = pl.int_range(n, eager=True)
+    locale = pl.Series(["us", "jp", "us", "es"] * (n // 4))
+    products = pl.DataFrame({"n": row, "product_locale": locale}).select(
+        pl.format("P{}", "n").alias("product_id"),
+        pl.format("Title é {}", "n").alias("product_title"),
+        pl.when(row % 2 == 0).then(pl.format("About {}", "n")).alias("product_description"),
+        pl.when(row % 5 > 0).then(pl.format("Point {}", "n")).alias("product_bullet_point"),
+        pl.lit(None, pl.String).alias("product_brand"),
+        pl.format("colour {}", row % 7).alias("product_color"),
+        "product_locale",
+    )
+    categories = products.filter(row % 3 > 0).select(
+        "product_id", "product_locale", pl.concat_list(pl.lit("Shop"), "product_color").alias("category")
+    )
+    examples = pl.DataFrame([example(q, f"P{4 * q + 37 * i}", "ESCI"[i % 4]) for q in range(300) for i in (0, 4, 8)])
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
+    found = {}
+    for name, group_rows, memory_bytes in (("pieces", 900, 1_000), ("whole", n, 2**30)):
+        (tmp_path / name).mkdir()
+        examples.write_parquet(tmp_path / name / EXAMPLES)
+        products.write_parquet(tmp_path / name / PRODUCTS, row_group_size=group_rows)
+        categories.sample(fraction=1, shuffle=True, seed=1).write_parquet(tmp_path / name / CATEGORIES)
+        monkeypatch.setattr(spool.spool_table, "__kwdefaults__", {"schema": None, "memory_bytes": memory_bytes})
+        spool._process_folder.cache_clear()
+        found[name] = load_esci(tmp_path / name)
+    spool._process_folder.cache_clear()
+    assert isinstance(found["pieces"].items.data, MemoryMappedTable)
+    assert found["pieces"].fingerprint == found["whole"].fingerprint
+    assert len(found["pieces"].items) == n // 2
+    assert found["pieces"].items[12_345] == {
+        "item_id": "us:P24690", "title": "Title é 24690", "category_path": [], "description": "About 24690",
+        "brand": None, "color": "colour 1", "locale": "en-US",
+    }  # fmt: skip
+    assert found["pieces"].items[12_346]["category_path"] == ["Shop", "colour 3"]
+
+
+def test_damage_in_the_texts_of_a_product_file_is_found(files, tmp_path):
+    files[PRODUCTS] += [product(f"M{row}", title=f"{row} " * 40) for row in range(3000)]
+    path = write(files, tmp_path) / PRODUCTS
+    column = pq.read_metadata(path).row_group(0).column(1)
+    assert column.path_in_schema == "product_title"
+    data = bytearray(path.read_bytes())
+    start = column.data_page_offset
+    data[start : start + 200] = bytes(200)
+    path.write_bytes(data)
+    with pytest.raises(DataError, match=rf"^{PRODUCTS}: not a readable Parquet file") as error:
+        load_esci(tmp_path)
+    assert "\n" not in str(error.value)
+
+
 def change(name, row, column, value):
     return lambda files: files[name][row].update({column: value})
 
@@ -152,6 +301,8 @@ def change(name, row, column, value):
         (change(EXAMPLES, 40, "split", "valid"), EXAMPLES, 41, "split", "'valid' is neither train nor test"),
         (change(EXAMPLES, 43, "product_id", "Y"), EXAMPLES, 44, "product_id", "'Y' is no product of locale us"),
         (change(EXAMPLES, 25, "query", "other"), EXAMPLES, 26, "query", "another text"),
+        (lambda f: [r.update(product_bullet_point=1) for r in f[PRODUCTS]], PRODUCTS, None, "product_bullet_point",
+         "type Int64 where text is expected"),
         (lambda f: f[PRODUCTS].append(product("B")), PRODUCTS, 8, "product_id", "'B' stands twice in locale us"),
         (lambda f: f[CATEGORIES].append(f[CATEGORIES][1]), CATEGORIES, 4, "product_id", "'A' stands twice"),
         (lambda f: [r.pop("esci_label") for r in f[EXAMPLES]], EXAMPLES, None, "esci_label", "missing"),
@@ -198,6 +349,9 @@ def test_missing_and_damaged_files_are_named_together(files, tmp_path):
         ({"locale": "de"}, "locale 'de' is not one of us, es, jp"),
         ({"grades": 2}, "choose 3"),
         ({"dev_share": 1.0}, "outside"),
+        ({"locale": "us,uk"}, "locale 'uk' is not one of us, es, jp; or give all"),
+        ({"locale": []}, "no locale; give some of us, es, jp, or all"),
+        ({"version": "tiny"}, "choose small, large"),
     ],
 )
 def test_wrong_options(files, tmp_path, options, message):
