@@ -144,7 +144,10 @@ def _repetition(row: dict[str, object], rule: str, grade: str | None) -> str:
     if rule == "contradicting pair":
         return f"{what}, with {grade} {row[f'first {grade}']} there and {row[str(grade)]} here"
     if rule == "pair in two splits":
-        return f"{what}, in {row['first split']} there and {row['split']} here"
+        first, here = (
+            s if isinstance(s, str) and s.isprintable() else repr(s) for s in (row["first split"], row["split"])
+        )
+        return f"{what}, in {first:.60} there and {here:.60} here"
     return f"{what}, with the same values" if rule == "duplicate row" else f"{what}, with other values beside it"
 
 
