@@ -159,8 +159,14 @@ def add_synthetic_queries(
     ).filter(pa.array(sure))
     kept = np.unique(queries[sure])
     keep = np.concatenate([np.arange(len(dataset.queries)), len(dataset.queries) + kept])
+    step = {
+        "synthetic": policy, "writer": writer.identity, "annotator": annotator.identity, "split": split,
+        "n_per_item": n_per_item, "share": share, "max_items": max_items, "negatives_per_query": negatives_per_query,
+        "positive_grade": positive_grade, "min_confidence": min_confidence, "seed": seed,
+    }  # fmt: skip
     result = replace(
         extended,
+        source={**dataset.source, "augmented": [*dataset.source.get("augmented", []), step]},
         queries=to_dataset(arrow_table(extended.queries).take(pa.array(keep)).combine_chunks()),
         judgments=to_dataset(pa.concat_tables([arrow_table(dataset.judgments), table]).combine_chunks()),
     )
