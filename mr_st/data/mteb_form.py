@@ -7,20 +7,21 @@ row by row as the corpus and the queries; the qrels carry theirs, because MTEB p
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 import yaml
+from datasets import Dataset
 
 from mr_st.data.item_text import format_item
-from mr_st.data.schema import arrow_table
-from mr_st.data.storage import check_target
-from mr_st.errors import UsageError
+from mr_st.data.parquet import write_parquet
+from mr_st.data.schema import arrow_schema, arrow_table
+from mr_st.data.spool import table_batches
+from mr_st.data.storage import check_target, settings_text
 from mr_st.files import atomic_folder
 from mr_st.hub_client import license_terms
 from mr_st.text.markdown import escape
@@ -29,19 +30,18 @@ if TYPE_CHECKING:
     from mr_st.data.dataset import GradedDataset
 
 __all__ = [
-    "CORPUS_FILE", "ENGAGEMENT_FILE", "EXPORT_FORMAT", "EXPORT_SETTINGS", "ITEM_DETAILS_FILE", "QUERIES_FILE",
+    "CORPUS_FILE", "ENGAGEMENT_FILE", "EXPORT_SETTINGS", "ITEM_DETAILS_FILE", "QUERIES_FILE",
     "QUERY_DETAILS_FILE", "qrels_file", "save_mteb",
 ]  # fmt: skip
 
 EXPORT_SETTINGS = "mr_st.yaml"
-EXPORT_FORMAT = 1
 CORPUS_FILE = "corpus/corpus.parquet"
 QUERIES_FILE = "queries/queries.parquet"
 ITEM_DETAILS_FILE = "item_details/item_details.parquet"
 QUERY_DETAILS_FILE = "query_details/query_details.parquet"
 ENGAGEMENT_FILE = "engagement/engagement.parquet"
 
-_BATCH_ROWS = 50_000
+_TEXTS = pa.schema([("_id", pa.string()), ("text", pa.string())])
 
 
 def qrels_file(split: str) -> str:
@@ -71,48 +71,42 @@ def save_mteb(
     """
     folder = check_target(folder, EXPORT_SETTINGS)
     dataset.validate()
-    settings = {
-        "format": EXPORT_FORMAT,
-        "name": dataset.name,
-        "license": dataset.license,
-        "scale": dataset.scale.to_dict(),
-        "source": dataset.source,
-        "item_text": {"levels": item_text_levels, "max_chars": max_chars},
-        "splits": dataset.splits,
-        "has_engagement": dataset.engagement is not None,
-    }
-    try:
-        text = yaml.safe_dump(settings, sort_keys=False, allow_unicode=True)
-    except yaml.YAMLError as error:
-        raise UsageError(f"the dataset's source cannot be written as YAML ({error}); use plain values") from error
-    queries, items = arrow_table(dataset.queries), arrow_table(dataset.items)
+    settings = settings_text(
+        dataset,
+        item_text={"levels": item_text_levels, "max_chars": max_chars},
+        splits=dataset.splits,
+        has_engagement=dataset.engagement is not None,
+    )
     with atomic_folder(folder) as temporary:
-        _write(temporary / CORPUS_FILE, _corpus(items, item_text_levels, max_chars))
-        _write(temporary / QUERIES_FILE, queries.select(["query_id", "text"]).rename_columns(["_id", "text"]))
-        _write(temporary / ITEM_DETAILS_FILE, items)
-        _write(temporary / QUERY_DETAILS_FILE, queries.drop_columns(["text"]))
+
+        def write(name: str, batches: Iterable[pa.RecordBatch], schema: pa.Schema) -> None:
+            (temporary / name).parent.mkdir(exist_ok=True)
+            write_parquet(temporary / name, batches, schema)
+
+        write(CORPUS_FILE, _corpus(dataset.items, item_text_levels, max_chars), _TEXTS)
+        texts = (_renamed(batch, _TEXTS) for batch in table_batches(dataset.queries, ["query_id", "text"]))
+        write(QUERIES_FILE, texts, _TEXTS)
+        write(ITEM_DETAILS_FILE, table_batches(dataset.items), arrow_schema("items"))
+        others = arrow_schema("queries").remove(arrow_schema("queries").get_field_index("text"))
+        write(QUERY_DETAILS_FILE, table_batches(dataset.queries, others.names), others)
         for split, table in _qrels(dataset):
-            _write(temporary / qrels_file(split), table)
+            write(qrels_file(split), table.to_batches(), table.schema)
         if dataset.engagement is not None:
-            _write(temporary / ENGAGEMENT_FILE, arrow_table(dataset.engagement))
-        (temporary / EXPORT_SETTINGS).write_text(text, encoding="utf-8")
+            write(ENGAGEMENT_FILE, table_batches(dataset.engagement), arrow_schema("engagement"))
+        (temporary / EXPORT_SETTINGS).write_text(settings, encoding="utf-8")
         (temporary / "README.md").write_text(_readme(dataset), encoding="utf-8")
     return folder
 
 
-def _write(path: Path, table: pa.Table) -> None:
-    path.parent.mkdir(exist_ok=True)
-    pq.write_table(table, path, compression="zstd")
-
-
-def _corpus(items: pa.Table, levels: int | None, max_chars: int | None) -> pa.Table:
-    schema = pa.schema([("_id", pa.string()), ("text", pa.string())])
-    batches = []
-    for batch in items.select(["item_id", "title", "category_path"]).to_batches(_BATCH_ROWS):
+def _corpus(items: Dataset, levels: int | None, max_chars: int | None) -> Iterator[pa.RecordBatch]:
+    for batch in table_batches(items, ["item_id", "title", "category_path"]):
         titles, paths = batch.column(1).to_pylist(), batch.column(2).to_pylist()
         texts = [format_item(title, path, levels, max_chars) for title, path in zip(titles, paths, strict=True)]
-        batches.append(pa.record_batch([batch.column(0), pa.array(texts, pa.string())], schema=schema))
-    return pa.Table.from_batches(batches, schema=schema)
+        yield pa.record_batch([batch.column(0), pa.array(texts, pa.string())], schema=_TEXTS)
+
+
+def _renamed(batch: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:
+    return pa.RecordBatch.from_arrays(batch.columns, schema=schema)
 
 
 def _qrels(dataset: GradedDataset) -> Iterator[tuple[str, pa.Table]]:

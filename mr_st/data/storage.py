@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +18,12 @@ from mr_st.errors import DataError, Problem, UsageError
 from mr_st.files import atomic_folder
 from mr_st.grades import GradeScale
 
-__all__ = ["SETTINGS_FILE", "check_target", "is_saved_folder", "load_folder", "read_parquet", "save_folder"]
+__all__ = ["SETTINGS_FILE", "check_target", "is_saved_folder", "load_folder", "read_parquet", "read_settings",
+           "save_folder", "settings_text"]  # fmt: skip
 
 SETTINGS_FILE = "dataset.yaml"
 _FORMAT = 1
+_MOST_VALUES = 100_000
 
 
 def save_folder(dataset: GradedDataset, folder: str | Path) -> Path:
@@ -31,17 +34,7 @@ def save_folder(dataset: GradedDataset, folder: str | Path) -> Path:
         MrStError: it cannot be written.
     """
     folder = check_target(folder, SETTINGS_FILE)
-    settings = {
-        "format": _FORMAT,
-        "name": dataset.name,
-        "license": dataset.license,
-        "scale": dataset.scale.to_dict(),
-        "source": dataset.source,
-    }
-    try:
-        text = yaml.safe_dump(settings, sort_keys=False, allow_unicode=True)
-    except yaml.YAMLError as error:
-        raise UsageError(f"the dataset's source cannot be written as YAML ({error}); use plain values") from error
+    text = settings_text(dataset)
     with atomic_folder(folder) as temporary:
         for table in TABLES:
             value = getattr(dataset, table)
@@ -71,7 +64,7 @@ def load_folder(folder: str | Path, validate: bool = True, anew: bool = False) -
     problems: list[Problem] = []
     settings: dict[str, Any] = {}
     try:
-        settings = _read_settings(folder / SETTINGS_FILE)
+        settings = read_settings(folder / SETTINGS_FILE)
     except DataError as error:
         problems += error.problems
     paths = {table: folder / f"{table}.parquet" for table in TABLES}
@@ -102,6 +95,34 @@ def load_folder(folder: str | Path, validate: bool = True, anew: bool = False) -
     return dataset
 
 
+def settings_text(dataset: GradedDataset, **more: Any) -> str:
+    """Name, licence, scale and source as YAML that reads back as the same values.
+
+    It is in readable Unicode wherever that holds: PyYAML writes U+0085 and its like as they are and reads them back
+    as line ends.
+
+    Args:
+        dataset: The dataset.
+        more: What else to write, YAML-ready.
+
+    Raises:
+        UsageError: ``dataset.source`` is not plain YAML.
+    """
+    settings = {
+        "format": _FORMAT,
+        "name": dataset.name,
+        "license": dataset.license,
+        "scale": dataset.scale.to_dict(),
+        "source": dataset.source,
+        **more,
+    }
+    try:
+        text = yaml.safe_dump(settings, sort_keys=False, allow_unicode=True)
+        return text if yaml.safe_load(text) == settings else yaml.safe_dump(settings, sort_keys=False)
+    except yaml.YAMLError as error:
+        raise UsageError(f"the dataset's source cannot be written as YAML ({error}); use plain values") from error
+
+
 def check_target(folder: str | Path, *own: str) -> Path:
     """The absolute path of ``folder`` if writing there destroys nothing but what an earlier call wrote.
 
@@ -116,27 +137,66 @@ def check_target(folder: str | Path, *own: str) -> Path:
     return folder
 
 
-def _read_settings(path: Path) -> dict[str, Any]:
+def read_settings(path: Path) -> dict[str, Any]:
+    """Scale, name, licence and source out of a settings file.
+
+    Raises:
+        DataError: it is missing, no YAML, or does not say what it should.
+    """
     mend = "write the dataset again with GradedDataset.save"
     try:
         settings = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+    except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
         raise DataError(Problem(path.name, f"cannot be read ({_first_line(error)})", mend)) from error
+    if not _is_small(settings):
+        raise DataError(Problem(path.name, f"more than {_MOST_VALUES:,} values, aliases followed", mend))
     if not isinstance(settings, dict) or not isinstance(settings.get("scale"), dict):
         raise DataError(Problem(path.name, "no mapping with name, license, scale and source", mend))
     if settings.get("format") != _FORMAT:
-        what = f"format {settings.get('format')!r} where {_FORMAT} is expected"
+        what = f"format {settings.get('format')!r:.40} where {_FORMAT} is expected"
         raise DataError(Problem(path.name, what, "load it with the version of mr-st that wrote it"))
-    try:
-        scale = GradeScale.from_dict(settings["scale"])
-    except (KeyError, TypeError, ValueError) as error:
-        raise DataError(Problem(path.name, f"not a grade scale: {error}", mend, column="scale")) from error
+    problems = [
+        Problem(path.name, f"{value!r:.40} where {expected} is expected", f"write {example}", column=key)
+        for key, kind, expected, example in (
+            ("name", str, "a text", "name: my-shop"),
+            ("license", str, "a text", "license: MIT"),
+            ("source", dict, "a mapping", "source: {}"),
+        )
+        if (value := settings.get(key)) is not None and not isinstance(value, kind)
+    ]
+    names, gains = settings["scale"].get("names"), settings["scale"].get("gains")
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        what = f"the names {names!r:.60} are no list of texts"  # YAML reads an unquoted yes or no as true or false
+        problems.append(Problem(path.name, what, "put each name in quotes", column="scale"))
+    elif not isinstance(gains, list) or not all(isinstance(gain, (int, float)) and isfinite(gain) for gain in gains):
+        what = f"the gains {gains!r:.60} are no list of numbers"
+        problems.append(Problem(path.name, what, "give a number for each name", column="scale"))
+    else:
+        try:
+            scale = GradeScale.from_dict(settings["scale"])
+        except ValueError as error:
+            problems.append(Problem(path.name, f"not a grade scale: {error}", mend, column="scale"))
+    if problems:
+        raise DataError(problems)
     return {
         "scale": scale,
-        "name": str(settings.get("name", "dataset")),
-        "license": str(settings.get("license", "unknown")),
+        "name": settings.get("name") or "dataset",
+        "license": settings.get("license") or "unknown",
         "source": dict(settings.get("source") or {}),
     }
+
+
+def _is_small(settings: Any) -> bool:
+    """Whether the values, followed through YAML's aliases, are few: ten lines of aliases can stand for billions."""
+    waiting, n_values = [settings], 0
+    while waiting and n_values <= _MOST_VALUES:
+        value = waiting.pop()
+        n_values += 1
+        if isinstance(value, dict):
+            waiting += [*value.keys(), *value.values()]
+        elif isinstance(value, (list, tuple, set)):
+            waiting += value
+    return n_values <= _MOST_VALUES
 
 
 def _first_line(error: Exception) -> str:

@@ -163,9 +163,9 @@ def _rewrite(path, change):
             r"^qrels/test\.parquet, row 1, column grade: grade 4 is outside the scale",
         ),
         (_rewrite("qrels/test.parquet", lambda t: t.with_columns(score=t["score"] + 300)), r"^qrels/test\.parquet"),
-        (_settings(format=9), r"^mr_st\.yaml: no settings of format 1"),
+        (_settings(format=9), r"^mr_st\.yaml: format 9 where 1 is expected"),
         (_settings(splits=["../x"]), r"^mr_st\.yaml: .* where a list of train, dev, test"),
-        (_settings(scale={"names": ["a"], "gains": [0]}), r"^mr_st\.yaml: scale or source make no sense"),
+        (_settings(scale={"names": ["a"], "gains": [0]}), r"^mr_st\.yaml, column scale: not a grade scale"),
         (lambda folder: (folder / "mr_st.yaml").write_text("a: [1"), r"^mr_st\.yaml: cannot be read"),
     ],
 )

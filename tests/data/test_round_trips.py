@@ -144,7 +144,7 @@ def datasets(draw: Any) -> GradedDataset:
     )  # fmt: skip
 
 
-@settings(deadline=None, max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(deadline=None, max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(dataset=datasets(), levels=st.none() | st.integers(0, 3), max_chars=st.none() | st.integers(1, 9))
 def test_any_valid_dataset_survives_both_forms(tmp_path, dataset, levels, max_chars):
     assert dataset.problems() == []

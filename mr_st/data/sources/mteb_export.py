@@ -14,19 +14,19 @@ from mr_st.data.dataset import GradedDataset
 from mr_st.data.mteb_form import (
     CORPUS_FILE,
     ENGAGEMENT_FILE,
-    EXPORT_FORMAT,
     EXPORT_SETTINGS,
     ITEM_DETAILS_FILE,
     QUERIES_FILE,
     QUERY_DETAILS_FILE,
     qrels_file,
 )
-from mr_st.data.schema import SPLITS, to_dataset, to_table
+from mr_st.data.parquet import read_parquet
+from mr_st.data.schema import SPLITS, arrow_table, to_dataset, to_table
 from mr_st.data.sources.parts import Part, in_their_files, stack
-from mr_st.data.storage import read_parquet
+from mr_st.data.storage import read_settings
+from mr_st.data.table_cache import cached_table, is_big
 from mr_st.data.validation import find_problems
 from mr_st.errors import DataError, Problem
-from mr_st.grades import GradeScale
 
 __all__ = ["EXPORT_FILES", "is_export_folder", "load_export"]
 
@@ -36,6 +36,7 @@ EXPORT_FILES = (
 )  # fmt: skip
 """Every file that an export can have, for a download."""
 
+_QRELS = ["query-id", "corpus-id", "score", "source", "confidence", "row"]
 _MEND = "write the folder again with GradedDataset.to_mteb"
 
 
@@ -60,17 +61,15 @@ def load_export(folder: Path, validate: bool = True) -> GradedDataset:
     tables: dict[str, pa.Table] = {}
     splits = settings.pop("splits", [])
     has_engagement = settings.pop("has_engagement", False)
-    names = [CORPUS_FILE, QUERIES_FILE, ITEM_DETAILS_FILE, QUERY_DETAILS_FILE, *map(qrels_file, splits)]
-    for name in [*names, *([ENGAGEMENT_FILE] if has_engagement else [])]:
+    columns = {CORPUS_FILE: ["_id"], QUERIES_FILE: ["_id", "text"]} | dict.fromkeys(map(qrels_file, splits), _QRELS)
+    names = [*columns, ITEM_DETAILS_FILE, QUERY_DETAILS_FILE, *([ENGAGEMENT_FILE] if has_engagement else [])]
+    for name in names:
         try:
-            tables[name] = read_parquet(folder / name)
+            tables[name] = _read(folder / name, columns.get(name))
         except DataError as error:
             problems += [replace(problem, where=name) for problem in error.problems]
-    wanted = {CORPUS_FILE: ["_id"], QUERIES_FILE: ["_id", "text"]} | {
-        qrels_file(split): ["query-id", "corpus-id", "score", "source", "confidence", "row"] for split in splits
-    }
-    for name, columns in wanted.items():
-        absent = [c for c in columns if name in tables and c not in tables[name].column_names]
+    for name, needed in columns.items():
+        absent = [column for column in needed if name in tables and column not in tables[name].column_names]
         problems += [Problem(name, "missing", _MEND, column=column) for column in absent]
     if problems:
         raise DataError(problems)
@@ -104,6 +103,13 @@ def load_export(folder: Path, validate: bool = True) -> GradedDataset:
         typed["judgments"] = judgments.take(order)
         dataset = _dataset(typed, settings)
     return dataset
+
+
+def _read(path: Path, columns: list[str] | None) -> pa.Table:
+    """A table of the export; large item details stay on disk."""
+    if path.name == Path(ITEM_DETAILS_FILE).name and path.is_file() and is_big(path):
+        return arrow_table(cached_table("items", path))
+    return read_parquet(path, columns)
 
 
 def _dataset(typed: dict[str, pa.Table], settings: dict[str, Any]) -> GradedDataset:
@@ -148,30 +154,13 @@ def _check_same_ids(
 def _read_settings(folder: Path, problems: list[Problem]) -> dict[str, Any]:
     path = folder / EXPORT_SETTINGS
     try:
-        settings = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        reason = (str(error).splitlines() or [type(error).__name__])[0][:160]
-        problems.append(Problem(path.name, f"cannot be read ({reason})", _MEND))
+        settings = read_settings(path)
+    except DataError as error:
+        problems += error.problems
         return {}
-    if not isinstance(settings, dict) or settings.get("format") != EXPORT_FORMAT:
-        what = f"no settings of format {EXPORT_FORMAT}"
-        problems.append(Problem(path.name, what, "load it with the version of mr-st that wrote it, or write it again"))
-        return {}
-    splits = settings.get("splits")
+    more = yaml.safe_load(path.read_text(encoding="utf-8"))
+    splits = more.get("splits")
     if not isinstance(splits, list) or not all(split in SPLITS for split in splits):
         problems.append(Problem(path.name, f"{splits!r:.60} where a list of {', '.join(SPLITS)} is expected", _MEND))
         return {}
-    try:
-        scale = GradeScale.from_dict(settings["scale"])
-        source = dict(settings.get("source") or {})
-    except (KeyError, TypeError, ValueError) as error:
-        problems.append(Problem(path.name, f"scale or source make no sense ({error})", _MEND))
-        return {}
-    return {
-        "scale": scale,
-        "name": str(settings.get("name", "dataset")),
-        "license": str(settings.get("license", "unknown")),
-        "source": source,
-        "splits": splits,
-        "has_engagement": bool(settings.get("has_engagement")),
-    }
+    return {**settings, "splits": splits, "has_engagement": bool(more.get("has_engagement"))}
