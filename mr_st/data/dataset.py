@@ -120,16 +120,20 @@ class GradedDataset:
 
     @classmethod
     def load(cls, name_or_path: str | Path, **options: Any) -> GradedDataset:
-        """Load a dataset by name or from a folder, and check it.
+        """Load a dataset by name, from a path or from the Hub, and check it.
 
         Args:
-            name_or_path: ``marketplace`` or ``esci``; a folder that :meth:`save` wrote; or a folder with ESCI's
-                original Parquet files.
-            options: What the source takes, e.g. ``size="small", seed=0`` for the marketplace.
+            name_or_path: A source's name (``marketplace``, ``esci``, ``wands``, ``table``, ``mteb``, ``hub``); a
+                folder that :meth:`save` or :meth:`to_mteb` wrote; a folder with ESCI's or WANDS' original files,
+                in MTEB's or BEIR's form, or with tables; or, where there is no such path, the id of a Hub dataset
+                (``org/name``).
+            options: What the source takes, e.g. ``size="small", seed=0`` for the marketplace, ``revision="main"``
+                for the Hub.
 
         Raises:
-            UsageError: neither a known name nor a folder of a known form, or an unknown option.
+            UsageError: none of these, or an unknown option.
             DataError: the data has faults; ``.problems`` lists them all.
+            MrStError: the Hub refused, or cannot be reached.
         """
         from mr_st.data.sources import load_source
 
@@ -178,10 +182,17 @@ class GradedDataset:
     def to_mteb(self, folder: str | Path, item_text_levels: int | None = 2, max_chars: int | None = 400) -> Path:
         """Write corpus, queries and qrels in MTEB's retrieval form; returns the folder.
 
+        :meth:`load` gives the dataset back whole, wherever the texts were cut.
+
         Args:
             folder: Where; refused when it holds anything that this method did not write.
             item_text_levels: Taxonomy levels in an item's text.
             max_chars: Where an item's text is cut.
+
+        Raises:
+            DataError: the dataset has faults.
+            UsageError: ``folder`` holds something else.
+            MrStError: it cannot be written.
         """
         from mr_st.data.mteb_form import save_mteb
 
