@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from errno import EACCES, EISDIR, ELOOP, ENAMETOOLONG, EPERM
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from mr_st.data.spool import BATCH_ROWS, system_reason
+from mr_st.data.utf8 import find_invalid_utf8
 from mr_st.errors import DataError, MrStError, Problem
 
 __all__ = ["parquet_batches", "parquet_schema", "read_parquet", "write_parquet"]
 
 _GROUP_ROWS, _GROUP_BYTES = 65_536, 64 * 2**20
 _READ_BYTES = 2**20
+_NO_WAY_IN = (EACCES, EISDIR, ELOOP, ENAMETOOLONG, EPERM)
 
 
 def read_parquet(path: Path, columns: Sequence[str] | None = None) -> pa.Table:
@@ -26,11 +30,14 @@ def read_parquet(path: Path, columns: Sequence[str] | None = None) -> pa.Table:
         columns: Which columns to read; those that the file lacks are passed over.
 
     Raises:
-        DataError: the file is missing, unreadable, truncated, no Parquet, or holds text that is no UTF-8.
+        DataError: the file is missing, unreadable, truncated, no Parquet, or holds texts that are no UTF-8 (each is
+            named by row and column).
     """
     with _explained(path), pq.ParquetFile(path, memory_map=True) as file:
         table = file.read(columns=_present(file, columns))
-        table.validate(full=True)
+        problems = find_invalid_utf8(table, path.name)
+    if problems:
+        raise DataError(problems)
     return table
 
 
@@ -47,10 +54,16 @@ def parquet_batches(
     Raises:
         DataError: as :func:`read_parquet`, once the damaged part is reached.
     """
+    problems: list[Problem] = []
+    n_rows = 0
     with _explained(path), pq.ParquetFile(path, buffer_size=_READ_BYTES, pre_buffer=False) as file:
         for batch in file.iter_batches(batch_rows, columns=_present(file, columns)):
-            batch.validate(full=True)
-            yield batch
+            problems += find_invalid_utf8(batch, path.name, n_rows)
+            n_rows += len(batch)
+            if not problems:
+                yield batch
+    if problems:
+        raise DataError(problems)
 
 
 def parquet_schema(path: Path) -> pa.Schema:
@@ -97,6 +110,10 @@ def _explained(path: Path) -> Iterator[None]:
     except FileNotFoundError as error:
         raise DataError(Problem(path.name, f"the file is missing in {path.parent}", "put it there")) from error
     except (pa.ArrowException, OSError) as error:
+        errno = getattr(error, "errno", None)
+        if errno in _NO_WAY_IN:
+            what = f"cannot be opened ({os.strerror(errno)})"
+            raise DataError(Problem(path.name, what, "mend the path or its permissions")) from error
         what = f"not a readable Parquet file ({_first_line(error)})"
         raise DataError(Problem(path.name, what, "write or download it again")) from error
 

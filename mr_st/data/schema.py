@@ -129,9 +129,8 @@ def to_table(name: str, value: Any, where: str | None = None) -> tuple[pa.Table,
             array, faults = _cast(given[column.name], column, where)
             problems += faults
         elif column.required and given:
-            problems.append(
-                Problem(where, f"missing; found {', '.join(map(str, given))}", "add or rename it", column=column.name)
-            )
+            what = f"missing; found {', '.join(map(str, given))}"
+            problems.append(Problem(where, what, "add or rename it", None, column.name, "missing column"))
             array = pa.chunked_array([pa.nulls(n_rows, column.type)])
         else:
             array = _constant(column, n_rows)
@@ -186,7 +185,7 @@ def _cast(values: Any, column: Column, where: str) -> tuple[pa.ChunkedArray, lis
         array = values
     elif not _castable(source, column):
         what = f"type {source} where {_name(column)} is expected"
-        problem = Problem(where, what, "convert the column", column=column.name)
+        problem = Problem(where, what, "convert the column", None, column.name, "wrong type")
         return pa.chunked_array([pa.nulls(len(values), column.type)]), [problem]
     else:
         try:
@@ -238,10 +237,11 @@ def _cast_list(values: list[Any], column: Column, where: str) -> tuple[pa.Chunke
             n_wrong += 1
             if n_wrong <= MAX_PROBLEMS:
                 what = f"{value!r:.60} ({type(value).__name__}) where {_name(column)} is expected"
-                problems.append(Problem(where, what, "correct the value", row, column.name))
+                problems.append(Problem(where, what, "correct the value", row, column.name, "wrong type"))
     if n_wrong > MAX_PROBLEMS:
-        what = f"{n_wrong - MAX_PROBLEMS:,} more values of a wrong type"
-        problems.append(Problem(where, what, "convert the column", column=column.name))
+        rest = n_wrong - MAX_PROBLEMS
+        what = f"{rest:,} more values of a wrong type"
+        problems.append(Problem(where, what, "convert the column", None, column.name, "wrong type", rest))
     chunks = [pa.array(out[i : i + _BATCH_ROWS], type=column.type) for i in range(0, len(out), _BATCH_ROWS)]
     return pa.chunked_array(chunks, type=column.type), problems
 

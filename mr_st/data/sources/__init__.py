@@ -93,7 +93,7 @@ def load_source(name_or_path: str | Path, **options: Any) -> GradedDataset:
     elif isinstance(name_or_path, str) and is_hub_id(name_or_path):
         hub = SOURCES["hub"]
         return _call(hub.function(hub.loader), what, options, name_or_path)
-    kind = "a file" if path.is_file() else "a folder"
+    kind = "a file" if path.is_file() else "a folder" if path.is_dir() else "a link that leads nowhere, or something"
     found = f"is {kind} of no known form" if os.path.lexists(path) else "is no known dataset, no path and no Hub id"
     accepted = [*source_names(), *(source.form for source in with_form)]
     raise UsageError(f"{what} {found}; give {', '.join(accepted)}, or the id of a Hub dataset (org/name)")
