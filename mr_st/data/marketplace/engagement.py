@@ -82,7 +82,7 @@ def simulate_engagement(world: World, model: EngagementModel | None = None, seed
     parts = []
     for number, query in enumerate(world.queries):
         rng = np.random.default_rng([seed, 4, number])
-        shown, looked_at = _impressions(engine.scores(query.text), query.frequency, appeal, model, rng)
+        shown, looked_at = _impressions(engine.scores(query.searched_as), query.frequency, appeal, model, rng)
         rows = np.flatnonzero(shown)
         if len(rows):
             grades = world.grades_of(query.intent)

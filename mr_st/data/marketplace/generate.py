@@ -82,7 +82,7 @@ def _judgment_table(world: World) -> pl.DataFrame:
     parts: dict[str, list[Any]] = {"query_id": [], "item_id": [], "grade": [], "split": []}
     for number, query in enumerate(world.queries):
         rng = np.random.default_rng([world.shop.seed, 3, number])
-        scores = engine.scores(query.text)
+        scores = engine.scores(query.searched_as)
         if query.split == "train":
             rows = pairs_for_train(scores, rng)
             grades = [grade(query.intent, world.items[row])[0] for row in rows]

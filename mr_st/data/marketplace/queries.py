@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from random import Random
 
 import numpy as np
@@ -23,12 +23,16 @@ UNSEEN_SHARE = 0.30  # of the dev and test queries: nothing in training means th
 NEW_TYPE_SHARE = 1 / 3  # of the unseen test queries: no training query names their product type
 NEW_TYPES = 0.06  # of the types: no training query names them
 MISSPELT_SHARE = 0.06  # of each split's queries
+MAX_SLIPS = 2  # of a misspelt query; more is noise, not a shopper's slip
 ANOTHER_WORDING_SHARE = 0.28  # of the training queries: a head intent in other words
 
 
 @dataclass(frozen=True)
 class Query:
-    """One query: its text, what it means, and where it stands."""
+    """One query: its text, what it means, and where it stands.
+
+    ``searched_as`` is what the shop's own engine looks for: the text spelt right, and translated if not English.
+    """
 
     query_id: str
     text: str
@@ -36,6 +40,7 @@ class Query:
     split: str
     frequency: float
     locale: str
+    searched_as: str
     kind: str = "organic"
     source_query_id: str | None = None
 
@@ -95,7 +100,8 @@ class _Writer:
         self.old_types = [key for at, key in enumerate(keys) if at not in new]
         self._intent_writer = IntentWriter(shelves, catalogue)
         self._channels = {
-            wording.locale: SpellingChannel.default(wording.locale) for wording in self.wordings.values()
+            wording.locale: replace(SpellingChannel.default(wording.locale), max_edits=MAX_SLIPS)
+            for wording in self.wordings.values()
         }
         self._intents: set[Intent] = set()
         self._texts: set[str] = set()
@@ -139,8 +145,10 @@ class _Writer:
             text = wording.query(intent, self.rng)
             while text in self._texts:
                 text += " please"
-        share = self.rng.uniform(0.3, 1.0)
-        self._add(text, intent, split, round(1000.0 * float(weight) * share, 3), wording.locale)
+        frequency = round(1000.0 * float(weight) * self.rng.uniform(0.3, 1.0), 3)
+        home = self.wordings["en"]
+        searched_as = text if wording is home else f"{text} {home.query(intent, self.rng)}"
+        self._add(text, intent, split, frequency, wording.locale, searched_as)
 
     def write_misspelt(self, split: str, count: int) -> None:
         """Add misspelt forms of ``count`` queries of the split."""
@@ -152,7 +160,8 @@ class _Writer:
             text = self._channels[source.locale].misspell(source.text, self.rng, must_change=True)
             if text not in self._texts:
                 frequency = round(source.frequency * 0.1, 3)
-                self._add(text, source.intent, split, frequency, source.locale, "spelling", source.query_id)
+                at = (source.locale, source.searched_as, "spelling", source.query_id)
+                self._add(text, source.intent, split, frequency, *at)
                 count -= 1
 
     def count(self, split: str) -> int:
@@ -166,10 +175,11 @@ class _Writer:
         split: str,
         frequency: float,
         locale: str,
+        searched_as: str,
         kind: str = "organic",
         source: str | None = None,
     ) -> None:
         self._texts.add(text)
         self._counts[split] = self.count(split) + 1
         query_id = f"Q{len(self.queries):06d}"
-        self.queries.append(Query(query_id, text, intent, split, frequency, locale, kind, source))
+        self.queries.append(Query(query_id, text, intent, split, frequency, locale, searched_as, kind, source))
