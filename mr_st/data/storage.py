@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from math import isfinite
 from pathlib import Path
 from typing import Any
@@ -47,9 +48,9 @@ def save_folder(dataset: GradedDataset, folder: str | Path) -> Path:
 def load_folder(folder: str | Path, validate: bool = True, anew: bool = False) -> GradedDataset:
     """Read what :func:`save_folder` wrote.
 
-    A table above 64 MiB is memory-mapped: the first opening writes it as an Arrow file to the cache folder of
-    ``datasets`` (see :mod:`mr_st.data.table_cache`), later ones take that. Where there is such a table, it is also
-    remembered that these files, under these rules, were found without fault, and they are not checked a second time.
+    A table above 64 MiB or a million rows is memory-mapped: the first opening writes it as an Arrow file to the cache
+    folder of ``datasets`` (see :mod:`mr_st.data.table_cache`), later ones take that. Where there is such a table, it
+    is also remembered that these files, under these rules, were found without fault, and they are not checked again.
 
     Args:
         folder: Where it lies.
@@ -207,10 +208,12 @@ def is_saved_folder(folder: Path) -> bool:
     """Whether the folder looks like one that :func:`save_folder` wrote, whole or not.
 
     Without its settings it does if the judgments have exactly our columns: somebody's own Parquet tables have others.
+    Settings that are a broken link are there: they are to be complained of, not passed over.
     """
     judgments = folder / "judgments.parquet"
-    if (folder / SETTINGS_FILE).is_file() or not judgments.is_file():
-        return (folder / SETTINGS_FILE).is_file()
+    has_settings = os.path.lexists(folder / SETTINGS_FILE) and not (folder / SETTINGS_FILE).is_dir()
+    if has_settings or not judgments.is_file():
+        return has_settings
     try:
         return bool(parquet_schema(judgments).names == arrow_schema("judgments").names)
     except DataError:
