@@ -18,19 +18,13 @@ import pyarrow.compute as pc
 
 from mr_st.annotation import Annotator
 from mr_st.augment.golden_assembly import assemble, count_by_name
-from mr_st.augment.golden_candidates import (
-    BANDS,
-    Candidates,
-    find_candidates,
-    frequency_bands,
-    locale_keys,
-    meaning_rows,
-)
+from mr_st.augment.golden_candidates import Candidates, find_candidates, locale_keys, meaning_rows
 from mr_st.augment.golden_chooser import Chooser
 from mr_st.augment.golden_pairs import QueryPairs, add_random_items
 from mr_st.augment.golden_report import GoldenReport
 from mr_st.data.dataset import GradedDataset
 from mr_st.data.schema import SPLITS, arrow_table
+from mr_st.data.traffic import SEGMENTS, traffic_segments
 from mr_st.errors import UsageError
 from mr_st.text.normalise import tokens
 
@@ -102,8 +96,8 @@ def build_golden_set(
     split that are not golden go.
 
     A misspelt query is one of kind ``spelling``, or a variant made here that stands in the place of its original (kind
-    ``spelling``, source_query_id and frequency of the original); the annotator reads the original. Head and tail: a
-    third of all searches each, the most and the least frequent queries.
+    ``spelling``, source_query_id and frequency of the original); the annotator reads the original. Head and tail are
+    those of :func:`mr_st.data.traffic.traffic_segments`: a third of the traffic each.
 
     Args:
         dataset: Any judgments.
@@ -148,12 +142,12 @@ def build_golden_set(
             f"{dataset.name}: no query has a positive pair that could stand in split {split!r}; a training query "
             "needs two pairs of one positive grade, so that one can stay"
         )
-    bands, keys = _marks(dataset, candidates, asked)
+    segments, keys = _marks(dataset, candidates, asked)
     options: dict[str, Any] = {
         "zero_share": zero_share, "n_random": n_random, "max_random": max_random, "min_confidence": min_confidence,
         "item_text_levels": item_text_levels, "max_chars": max_chars, "seed": seed, "show_progress": show_progress,
     }  # fmt: skip
-    chooser = Chooser(candidates, bands, keys, asked, target, allow_shortfall, rng)
+    chooser = Chooser(candidates, segments, keys, asked, target, allow_shortfall, rng)
     done = _fill(dataset, annotator, candidates, chooser, options)
     queries = [done[row] for row in chooser.rows]
     places = np.array([chooser.place[row] for row in chooser.rows], dtype=np.int64)
@@ -168,7 +162,7 @@ def build_golden_set(
     failed = {"too few random items of grade 0": len(chooser.failed)} if chooser.failed else {}
     report = GoldenReport(
         asked=asked,
-        reported=_found(dataset, candidates, queries, places, misspelt, bands, asked),
+        reported=_found(dataset, candidates, queries, places, misspelt, segments, asked),
         pairs=counts["pairs"],
         random_items=count_by_name([grade for query in queries for grade in query.grades], dataset.scale.names),
         low_confidence=sum(query.n_unsure for query in queries),
@@ -238,15 +232,15 @@ def _default_number(dataset: GradedDataset, split: str, positive_grade: int) -> 
 
 
 def _marks(dataset: GradedDataset, candidates: Candidates, asked: dict[str, Any]) -> tuple[np.ndarray, np.ndarray]:
-    """Band of every query, and the asked locale of every query."""
+    """Traffic segment of every query, and the asked locale of every query."""
     queries = arrow_table(dataset.queries)
-    bands = frequency_bands(pc.fill_null(queries["frequency"], float("nan")).to_numpy())
-    if (asked["head_share"] or asked["tail_share"]) and (bands[candidates.query_rows] == BANDS.index("unknown")).all():
+    segments = traffic_segments(pc.fill_null(queries["frequency"], float("nan")).to_numpy())
+    if (asked["head_share"] or asked["tail_share"]) and (segments[candidates.query_rows] < 0).all():
         raise UsageError(
             f"{dataset.name}: no query has a frequency, so head and tail are unknown; add a frequency column to the "
             "queries, or ask for neither head_share nor tail_share"
         )
-    return bands, locale_keys(queries["locale"].to_pylist(), asked["locale_shares"] or {})
+    return segments, locale_keys(queries["locale"].to_pylist(), asked["locale_shares"] or {})
 
 
 def _fill(
@@ -315,7 +309,7 @@ def _found(
     queries: list[QueryPairs],
     places: np.ndarray,
     misspelt: dict[int, str],
-    bands: np.ndarray,
+    segments: np.ndarray,
     asked: dict[str, Any],
 ) -> dict[str, Any]:
     """The set's own figures."""
@@ -325,9 +319,10 @@ def _found(
     languages = [str(locale).replace("_", "-").partition("-")[0].lower() for locale in locales]
     names = [*(asked["locale_shares"] or {}), *sorted(set(languages))]
     shares = {name: _mean(locale_keys(list(locales), {name: 1.0}) == 0) for name in dict.fromkeys(names)}
-    has_frequency = bool((bands[rows] != BANDS.index("unknown")).any())
-    of_band = {
-        f"{name}_share": _mean(bands[rows] == place) if has_frequency else None for place, name in enumerate(BANDS[:3])
+    has_frequency = bool((segments[rows] >= 0).any())
+    of_segment = {
+        f"{name}_share": _mean(segments[rows] == place) if has_frequency else None
+        for place, name in enumerate(SEGMENTS)
     }
     return {
         "queries": len(queries),
@@ -335,7 +330,7 @@ def _found(
         "zero_share_min": round(float(zeros.min()), 4),
         "zero_share_mean": round(float(zeros.mean()), 4),
         "unseen_share": _mean(candidates.is_unseen[places]),
-        **of_band,
+        **of_segment,
         "misspelt_share": _mean([row in misspelt for row in rows.tolist()] | candidates.is_spelling[places]),
         "locale_shares": shares,
     }

@@ -13,9 +13,7 @@ from mr_st.data.schema import arrow_table
 from mr_st.errors import UsageError
 from mr_st.text.normalise import tokens
 
-__all__ = ["BANDS", "Candidates", "find_candidates", "frequency_bands", "locale_keys", "meaning_rows"]
-
-BANDS = ("head", "torso", "tail", "unknown")
+__all__ = ["Candidates", "find_candidates", "locale_keys", "meaning_rows"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,24 +103,6 @@ def find_candidates(
     columns = ["judgment_row", "query_row", "item_row", "grade"]
     together = pl.concat(pairs).select(columns).sort("query_row", "item_row")
     return Candidates(rows, unseen, is_held_out, kinds[rows], together, judgments, group, skipped)
-
-
-def frequency_bands(frequencies: np.ndarray) -> np.ndarray:
-    """int64 (n,) places in :data:`BANDS`: the most frequent queries with a third of all searches are the head, the
-    least frequent with a third of them the tail, the rest the torso; NaN is unknown. Source: ours.
-
-    Example:
-        >>> [BANDS[band] for band in frequency_bands(np.array([1.0, 6.0, 2.0, 1.0, np.nan]))]
-        ['tail', 'head', 'torso', 'tail', 'unknown']
-    """
-    bands = np.full(len(frequencies), BANDS.index("unknown"), dtype=np.int64)
-    known = np.flatnonzero(np.isfinite(frequencies) & (frequencies >= 0))
-    if len(known) and frequencies[known].sum() > 0:
-        order = known[np.argsort(-frequencies[known], kind="stable")]
-        mass = np.cumsum(frequencies[order])
-        before = (mass - frequencies[order]) / mass[-1]
-        bands[order] = np.where(before < 1 / 3, 0, np.where(before < 2 / 3, 1, 2))
-    return bands
 
 
 def locale_keys(locales: list[str], asked: Mapping[str, float]) -> np.ndarray:

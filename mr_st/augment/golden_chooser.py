@@ -6,8 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from mr_st.augment.golden_candidates import BANDS, Candidates
+from mr_st.augment.golden_candidates import Candidates
 from mr_st.augment.golden_choice import Quota, choose_counts, shortfalls
+from mr_st.data.traffic import SEGMENTS
 from mr_st.errors import UsageError
 
 __all__ = ["Chooser"]
@@ -18,7 +19,7 @@ class Chooser:
 
     Args:
         candidates: What there is.
-        bands: int64 (n_queries,) place of each query of the dataset in ``BANDS``.
+        segments: int64 (n_queries,) place of each query of the dataset in ``SEGMENTS``, -1 unknown.
         keys: int64 (n_queries,) place of its asked locale.
         asked: queries and the shares, as in the report.
         target: How many to take, or the most where ``asked["queries"]`` is None.
@@ -35,7 +36,7 @@ class Chooser:
     def __init__(
         self,
         candidates: Candidates,
-        bands: np.ndarray,
+        segments: np.ndarray,
         keys: np.ndarray,
         asked: dict[str, Any],
         target: int,
@@ -45,7 +46,7 @@ class Chooser:
         self.asked, self.target, self.allow_shortfall = asked, target, allow_shortfall
         self.place = {row: place for place, row in enumerate(candidates.query_rows.tolist())}
         rows = candidates.query_rows
-        marks = np.stack([candidates.is_unseen, bands[rows], keys[rows], candidates.is_spelling], axis=1)
+        marks = np.stack([candidates.is_unseen, segments[rows], keys[rows], candidates.is_spelling], axis=1)
         self.kinds, self.kind_of = np.unique(marks.astype(np.int64), axis=0, return_inverse=True)
         self.kind_of = self.kind_of.reshape(-1)
         self.order = rows[rng.permutation(len(rows))].tolist()
@@ -76,11 +77,11 @@ class Chooser:
         return self.rows
 
     def _quotas(self) -> list[Quota]:
-        asked, (unseen, band, key, spelling) = self.asked, self.kinds.T
+        asked, (unseen, segment, key, spelling) = self.asked, self.kinds.T
         found = [
             ("unseen", unseen == 1, asked["unseen_share"], False),
-            ("head", band == BANDS.index("head"), asked["head_share"], False),
-            ("tail", band == BANDS.index("tail"), asked["tail_share"], False),
+            ("head", segment == SEGMENTS.index("head"), asked["head_share"], False),
+            ("tail", segment == SEGMENTS.index("tail"), asked["tail_share"], False),
             ("misspelt", spelling == 1, asked["misspelt_share"], True),  # more can be made
         ]
         for place, (name, share) in enumerate((asked["locale_shares"] or {}).items()):

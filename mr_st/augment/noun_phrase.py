@@ -16,8 +16,10 @@ _MAX_UNSPACED = 12  # characters of a noun in a script without spaces
 
 _SEPARATORS = re.compile(r"\s[-–—/:]+\s|[,;|()\[\]{}【】（）「」『』・，、：!！?？*]|:\s|\s{2,}")
 _LEVEL_PARTS = re.compile(r"[,&/、・]|\s(?:and|y|et|und)\s")
-_BLURB = re.compile(r"【[^】]*】")
-_UNITS = frozenset("oz ml cl cm mm kg lb lbs ft qt fl inch inches gallon pc pcs".split())
+_BLURB = re.compile(
+    "送料|無料|公式|限定|新品|ポイント|セール|あす楽|正規|即納|楽天|話題"
+)  # what Japanese sellers put first
+_UNITS = frozenset("v w l g oz ml cl cm mm kg lb lbs ft qt fl inch inches gallon pc pcs".split())
 _WORD = re.compile(r"[^\W\d_]+(?:[-'’][^\W\d_]+)*")
 
 
@@ -37,13 +39,13 @@ def noun_phrases(item: ItemFeatures) -> list[str]:
     leaf = [part.strip() for part in _LEVEL_PARTS.split(item.category_path[-1])] if item.category_path else []
     leaf = [part for part in leaf if part]
     left_out = {*tokens(item.brand or ""), *tokens(item.color or "")}
-    segments = [segment.strip() for segment in _SEPARATORS.split(_BLURB.sub(" ", item.title)) if segment.strip()]
+    segments = [segment.strip() for segment in _SEPARATORS.split(item.title) if segment.strip()]
     if not language.has_spaces or _is_unspaced(item.title):
         return _unspaced(segments, leaf, left_out)
     found: list[str] = []
     for segment in segments:
         words = _cut(segment, language, left_out)
-        at = _place_of(leaf, words)
+        at = _place_of(leaf, words, language.is_head_first)
         if at is not None:
             found = _spans(words, at, language)
             break
@@ -84,14 +86,15 @@ def _cut(segment: str, language: Language, left_out: set[str]) -> list[str]:
     return kept
 
 
-def _place_of(leaf: Sequence[str], words: Sequence[str]) -> int | None:
+def _place_of(leaf: Sequence[str], words: Sequence[str], is_head_first: bool) -> int | None:
     """Where in the words the last word of a leaf's part stands, in whatever number ("mugs", "mug")."""
     for part in leaf:
         named = _WORD.findall(normalise(part))
         for wanted in named[-1:] + named[:1]:
             for place in range(len(words) - 1, -1, -1):
                 if _is_same_noun(wanted, words[place]):
-                    return place
+                    is_cut_short = not is_head_first and place == len(words) - 2  # "power" of "power bank"
+                    return place + 1 if is_cut_short else place
     return None
 
 
@@ -117,8 +120,13 @@ def _is_unspaced(title: str) -> bool:
 
 
 def _unspaced(segments: Sequence[str], leaf: Sequence[str], left_out: set[str]) -> list[str]:
-    """Leaf parts first, then short pieces of the title that are no brand, colour or number."""
-    pieces = [piece for segment in segments for piece in segment.split()]
-    names = [normalise(name) for name in (*leaf, *pieces)]
+    """Leaf parts and the first piece of the title that is no brand, colour, number or blurb, in the title's script."""
+    pieces = [piece for segment in segments for piece in segment.split() if not _BLURB.search(piece)]
+    names = [*_names(leaf, left_out), *_names(pieces, left_out)[:1]]
+    return list(dict.fromkeys(names)) or [normalise(part) for part in leaf if tokens(part)]
+
+
+def _names(pieces: Sequence[str], left_out: set[str]) -> list[str]:
+    names = (normalise(piece) for piece in pieces if not piece.isascii())
     fits = (name for name in names if 2 <= len(name) <= _MAX_UNSPACED and not re.search(r"\d", name))
-    return list(dict.fromkeys(name for name in fits if tokens(name) and not set(tokens(name)) & left_out))
+    return [name for name in fits if tokens(name) and not set(tokens(name)) & left_out]

@@ -88,6 +88,7 @@ LANGUAGES: dict[str, Language] = {
         ),
         _words("mit für von aus ohne in im kompatibel inklusive inkl passend zum zur"),
         _words("und & der die das ein eine"),
+        is_head_first=True,  # sellers put the (compound) noun first, material and finish after
     ),
     "ja": Language(
         (
