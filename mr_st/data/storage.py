@@ -181,8 +181,8 @@ def read_settings(path: Path) -> dict[str, Any]:
         raise DataError(problems)
     return {
         "scale": scale,
-        "name": settings.get("name") or "dataset",
-        "license": settings.get("license") or "unknown",
+        "name": "dataset" if settings.get("name") is None else settings["name"],
+        "license": "unknown" if settings.get("license") is None else settings["license"],
         "source": dict(settings.get("source") or {}),
     }
 
