@@ -16,9 +16,8 @@ _MAX_UNSPACED = 12  # characters of a noun in a script without spaces
 
 _SEPARATORS = re.compile(r"\s[-–—/:]+\s|[,;|()\[\]{}【】（）「」『』・，、：!！?？*]|:\s|\s{2,}")
 _LEVEL_PARTS = re.compile(r"[,&/、・]|\s(?:and|y|et|und)\s")
-_BLURB = re.compile(
-    "送料|無料|公式|限定|新品|ポイント|セール|あす楽|正規|即納|楽天|話題"
-)  # what Japanese sellers put first
+# what Japanese sellers put before the name
+_BLURB = re.compile("送料|無料|公式|限定|新品|ポイント|セール|あす楽|正規|即納|楽天|話題")
 _UNITS = frozenset("v w l g oz ml cl cm mm kg lb lbs ft qt fl inch inches gallon pc pcs".split())
 _WORD = re.compile(r"[^\W\d_]+(?:[-'’][^\W\d_]+)*")
 

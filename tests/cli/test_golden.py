@@ -100,6 +100,26 @@ def test_the_policy_is_the_marketplaces_only(tmp_path: Path, capsys: pytest.Capt
     assert "--annotator policy: only the marketplace has a policy that can be called" in err
 
 
+def test_a_fitted_cross_encoder_labels_any_dataset(
+    tmp_path: Path, tiny_base: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from sentence_transformers import CrossEncoder
+
+    CrossEncoder(str(tiny_base), num_labels=3, device="cpu").save_pretrained(str(tmp_path / "labeller"))
+    items = [{"item_id": f"i{n}", "title": f"Mug {n}"} for n in range(30)]
+    pairs = [("i0", 2), ("i1", 2), ("i2", 0)]
+    judgments = [{"query_id": "q", "item_id": item, "grade": grade} for item, grade in pairs]
+    GradedDataset.from_tables([{"query_id": "q", "text": "mug"}], items, judgments).save(tmp_path / "shop")
+    code, printed, err = run(
+        capsys, "data", "golden", str(tmp_path / "shop"), str(tmp_path / "golden"), "--zero-share", "0", "--unseen", "0",
+        "--annotator", str(tmp_path / "labeller"), "--json", "-q",
+    )  # fmt: skip
+    assert code == 0, err
+    report = json.loads(printed)
+    assert report["annotator"].startswith("cross-encoder-")
+    assert sum(report["random_items"].values()) == 10
+
+
 def test_neither_the_source_nor_other_files_are_written_over(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
