@@ -250,6 +250,10 @@ class Recipe(_Spec):
         }
         if self.annotator.kind == "cross_encoder":
             changed["annotator"] = self.annotator.model_copy(update={"options": annotator})
+        synthetic = self.augment.synthetic
+        if synthetic is not None:
+            few = synthetic.model_copy(update={"max_items": min(synthetic.max_items or 50, 50)})
+            changed["augment"] = self.augment.model_copy(update={"synthetic": few})
         return self.model_copy(update=changed)
 
 

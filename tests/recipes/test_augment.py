@@ -49,6 +49,16 @@ def test_it_is_off_unless_named() -> None:
     assert Recipe(name="x", augment={"spelling": {}}).augment.spelling.share == 0.4  # type: ignore[union-attr]
 
 
+def test_smoke_writes_for_a_few_items_only() -> None:
+    recipe = Recipe(
+        name="x", annotator={"kind": "cross_encoder"}, augment={"synthetic": {}, "spelling": {"share": 0.3}}
+    )
+    smoke = recipe.smoke().augment
+    assert smoke.synthetic is not None
+    assert smoke.synthetic.max_items == 50
+    assert smoke.spelling == recipe.augment.spelling
+
+
 @pytest.mark.parametrize(
     ("augment", "message"),
     [
