@@ -199,8 +199,8 @@ class Recipe(_Spec):
             raise ValueError("annotator.kind policy: only the marketplace's policy can be called; use cross_encoder")
         if self.annotator.kind == "policy" and self.augment.synthetic is not None:
             raise ValueError(
-                "augment.synthetic: new queries must be labelled, and the policy knows the marketplace's own only; set "
-                "annotator.kind: cross_encoder"
+                "augment.synthetic: new queries must be labelled, and the policy knows the marketplace's own only; "
+                "set annotator.kind: cross_encoder"
             )
         return self
 
