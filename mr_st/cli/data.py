@@ -207,7 +207,8 @@ def check(
     faults, remarks = group_problems(problems), group_problems(notices)
     lines: list[str] = []
     if fix:
-        lines += [str(count) for count in counts] or ["nothing that --fix mends"]
+        nothing = "nothing that --fix mends" if dataset is not None else "--fix needs tables that can be read"
+        lines += [str(count) for count in counts] or [nothing]
         lines += [f"written: {written}"] if written is not None else []
     if faults:
         n_faults = sum(group.n_faults for group in faults)

@@ -168,6 +168,33 @@ def test_fix_of_other_sources_needs_a_folder(tmp_path: Path, capsys: pytest.Capt
     assert code == 2
 
 
+def test_fix_of_a_csv_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    csv = tmp_path / "judged.csv"
+    csv.write_text("query_id,text,item_id,title,grade\nq1,mug,a, Mug,2\nq1,mug,a, Mug,2\nq1,mug,b,Hat,0\n")
+    code, out, _ = run(capsys, "data", "check", str(csv))
+    assert code == 1
+    assert "judged.csv, row 2, column grade: the pair (q1, a) stands in row 1 already" in out
+    code, out, _ = run(capsys, "data", "check", str(csv), "--fix", "--out", str(tmp_path / "new"))
+    assert code == 0, out
+    assert out.splitlines()[:2] == [
+        "items, column title: blanks around a text: 1 mended", "judgments: duplicate row: 1 dropped"
+    ]  # fmt: skip
+    mended = GradedDataset.load(tmp_path / "new")
+    assert mended.items["title"][:] == ["Mug", "Hat"]
+    assert mended.judgments["grade"][:] == [2, 0]
+
+
+def test_fix_of_what_cannot_be_read(broken: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (broken / "items.parquet").write_bytes(b"PAR1")
+    code, out, _ = run(capsys, "data", "check", str(broken), "--fix")
+    assert code == 1
+    assert out.startswith("--fix needs tables that can be read")
+    code, _, err = run(capsys, "data", "convert", str(broken), str(broken.parent / "new"), "--fix")
+    assert code == 1
+    assert len(err.splitlines()) == 1
+    assert "items.parquet: not a readable Parquet file" in err
+
+
 def test_convert_mends_on_the_way(broken: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out_folder = tmp_path / "new"
     code, _, err = run(capsys, "data", "convert", str(broken), str(out_folder))
@@ -209,6 +236,19 @@ def test_convert_needs_a_target(folder: Path, capsys: pytest.CaptureFixture[str]
     assert run(capsys, "data", "convert", str(folder), "--mteb", "--push", "org/x")[0] == 2
 
 
+def test_convert_pushes_to_the_hub(hub: Any, folder: Path, tmp_path: Path) -> None:
+    from loopback_hub import run_client
+
+    code = "import sys; from mr_st.cli.main import main; main(sys.argv[1:])"
+    done = run_client(hub.endpoint, tmp_path, code, "data", "convert", str(folder), "--push", "org/shop", "--json")
+    assert done.returncode == 0, done.stderr
+    facts = json.loads(done.stdout)
+    assert "org/shop/commit/" in facts["commit"]
+    done = run_client(hub.endpoint, tmp_path, code, "data", "convert", "org/shop", str(tmp_path / "back"), "--json")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["fingerprint"] == facts["fingerprint"] == GradedDataset.load(folder).fingerprint
+
+
 def test_describe_prints_tables_and_json(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     code, out, err = run(capsys, "data", "describe", str(folder))
     assert (code, err) == (0, "")
@@ -224,7 +264,7 @@ def test_describe_draws(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixt
     code, out, _ = run(capsys, "data", "describe", str(folder), "--plot", str(plot), "--json")
     assert code == 0
     assert json.loads(out)["plot"] == str(plot)
-    assert "Label shares" in plot.read_text() or plot.stat().st_size > 10_000
+    assert "<svg" in plot.read_text()
     code, _, err = run(capsys, "data", "describe", str(folder), "--plot", str(tmp_path / "shop.gif"))
     assert code == 2
     assert ".png, .svg or .pdf" in err
