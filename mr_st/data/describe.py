@@ -8,9 +8,11 @@ import numpy as np
 import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
+from datasets import Dataset
 
 from mr_st.data.schema import arrow_table
 from mr_st.data.splits_compared import compare_splits, find_unseen
+from mr_st.data.spool import table_batches
 from mr_st.data.traffic import SEGMENTS, segment_facts, traffic_segments
 from mr_st.text.normalise import normalise
 
@@ -53,9 +55,9 @@ def describe(dataset: GradedDataset) -> dict[str, Any]:
             split: _describe_split(judgments.filter(pl.col("split") == split), dataset.scale.names, len(dataset.items))
             for split in dataset.splits
         },
-        "query_characters": _spread(lengths(queries["text"])),
-        "title_characters": _spread(lengths(items["title"])),
-        "description_characters": _spread(lengths(items["description"])),
+        "query_characters": _spread(lengths(dataset.queries, "text")),
+        "title_characters": _spread(lengths(dataset.items, "title")),
+        "description_characters": _spread(lengths(dataset.items, "description")),
         "category_levels": _spread(depth.to_numpy()),
         "query_locales": _counts(locales),
         "item_locales": _counts(pl.Series(items["locale"])),
@@ -85,9 +87,14 @@ def judgment_frame(dataset: GradedDataset) -> pl.DataFrame:
     )
 
 
-def lengths(texts: pa.ChunkedArray) -> np.ndarray:
-    """int32 (m,) lengths in characters of the texts that are not null."""
-    return pc.utf8_length(texts).drop_null().to_numpy()
+def lengths(dataset: Dataset, column: str) -> np.ndarray:
+    """int32 (m,) lengths in characters of a column's texts, nulls left out; a list of texts is joined by `` > ``."""
+    sizes = [np.empty(0, dtype=np.int32)]
+    for batch in table_batches(dataset, [column]):
+        texts = batch.column(0)
+        joined = pc.binary_join(texts, " > ") if pa.types.is_list(texts.type) else texts
+        sizes.append(pc.utf8_length(joined).drop_null().to_numpy())
+    return np.concatenate(sizes)
 
 
 def _normalised(texts: pa.ChunkedArray) -> list[str | None]:

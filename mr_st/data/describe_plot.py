@@ -11,11 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import polars as pl
-import pyarrow as pa
-import pyarrow.compute as pc
 
 from mr_st.data.describe import describe, judgment_frame, lengths
-from mr_st.data.schema import arrow_table
 from mr_st.data.traffic import SEGMENTS
 from mr_st.errors import MrStError
 from mr_st.measures.plots import OKABE_ITO
@@ -138,27 +135,18 @@ def _judged_per_query(axes: Axes, dataset: GradedDataset, facts: dict[str, Any])
 
 
 def _lengths(axes: Axes, dataset: GradedDataset) -> None:
-    queries, items = arrow_table(dataset.queries), arrow_table(dataset.items)
-    values = {"queries": lengths(queries["text"]), "titles": lengths(items["title"])}
-    described = lengths(items["description"])
+    values = {"queries": lengths(dataset.queries, "text"), "titles": lengths(dataset.items, "title")}
+    described, paths = lengths(dataset.items, "description"), lengths(dataset.items, "category_path")
     if len(described):
         values["descriptions"] = described
-    paths = _path_lengths(items["category_path"])
-    if len(paths):
-        values["category paths"] = paths
+    if paths.any():
+        values["category paths"] = paths[paths > 0]
     edges = _edges(np.concatenate(list(values.values())), n_bins=40)
     for n, (name, of) in enumerate(values.items()):
         median = f", median {np.median(of):,.0f}" if len(of) else ""
         _outline(axes, of, edges, ("#D55E00", "#0072B2", "#009E73", "#CC79A7")[n], name + median)
     _log_axis(axes, edges, "characters")
     _title(axes, "Lengths", "y", 2)
-
-
-def _path_lengths(paths: pa.ChunkedArray) -> np.ndarray:
-    """Characters of the category paths that are not empty."""
-    sizes = [pc.utf8_length(pc.binary_join(chunk, " > ")).drop_null().to_numpy() for chunk in paths.chunks]
-    joined = np.concatenate(sizes) if sizes else np.empty(0, dtype=np.int32)
-    return joined[joined > 0]
 
 
 def _locales(axes: Axes, facts: dict[str, Any]) -> None:
