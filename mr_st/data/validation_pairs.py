@@ -19,10 +19,9 @@ __all__ = ["find_pairs_of_two_languages", "find_query_texts_that_repeat", "find_
 
 def rows_of(ids: pa.ChunkedArray, known: pa.ChunkedArray) -> np.ndarray:
     """int64 (n,) first row of each id in ``known``; -1 where it is not there or null."""
-    value_set = known.combine_chunks()
-    parts = [pc.fill_null(pc.index_in(chunk, value_set=value_set, skip_nulls=True), -1).to_numpy(zero_copy_only=False)
-             for chunk in _slices(ids)]  # fmt: skip
-    return np.concatenate(parts).astype(np.int64) if parts else np.empty(0, dtype=np.int64)
+    # one call for all chunks: each call hashes ``known`` anew
+    found = pc.index_in(ids, value_set=known.combine_chunks(), skip_nulls=True)
+    return pc.fill_null(found, -1).to_numpy().astype(np.int64)
 
 
 def find_repeated_pairs(table: pa.Table, where: str, grade: str | None) -> Iterator[Problem]:
@@ -156,9 +155,3 @@ def _languages(locales: pa.ChunkedArray) -> tuple[np.ndarray, list[str | None]]:
     encoded = pc.dictionary_encode(pc.fill_null(locales, "und")).combine_chunks()
     encoded = encoded.chunk(0) if isinstance(encoded, pa.ChunkedArray) else encoded
     return encoded.indices.to_numpy().astype(np.int64), [language_of(tag) for tag in encoded.dictionary.to_pylist()]
-
-
-def _slices(column: pa.ChunkedArray, n_rows: int = 500_000) -> Iterator[pa.Array]:
-    for chunk in column.chunks:
-        for start in range(0, len(chunk), n_rows):
-            yield chunk.slice(start, n_rows)
