@@ -83,7 +83,7 @@ class EpochBatchSampler(DefaultBatchSampler):
         self.n_batches = self._fewest_batches(batch_size)
         self.queries_per_batch = batch_size
         # Batches differ in rows: a batch_size would make accelerate drop, under DDP, all that have fewer.
-        self.batch_size = None
+        self.batch_size = None  # type: ignore[assignment]
 
     def __len__(self) -> int:
         """Batches an epoch, the same for every epoch."""
