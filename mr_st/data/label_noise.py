@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -60,7 +60,7 @@ class LabelNoise:
         return cls._spread(rate, n_grades, lambda true, given: true != given)
 
     @classmethod
-    def _spread(cls, rate, n_grades, goes) -> LabelNoise:  # type: ignore[no-untyped-def]
+    def _spread(cls, rate: float, n_grades: int, goes: Callable[[int, int], bool]) -> LabelNoise:
         if not 0.0 <= rate <= 1.0 or n_grades < 2:
             raise UsageError(
                 f"label noise: rate {rate} with {n_grades} grades; give a rate in 0..1 and 2 or more grades"
@@ -103,7 +103,7 @@ class DistortedLabels:
     @property
     def error_rate(self) -> float:
         """Share of all judgments whose grade is wrong."""
-        return float((self.truth["grade"] != self.truth["true_grade"]).mean() or 0.0)  # type: ignore[arg-type]
+        return float((self.truth["grade"] != self.truth["true_grade"]).to_numpy().mean())
 
 
 def distort_labels(
@@ -134,8 +134,8 @@ def distort_labels(
     )
     truth = noisy.select("query_id", "item_id", "split", "grade", judgments["grade"].alias("true_grade"))
     source = {**dataset.source, "label_noise": {"confusion": [list(row) for row in noise.confusion], "seed": seed}}
-    distorted = GradedDataset(
-        dataset.queries, dataset.items, noisy, dataset.engagement, dataset.scale,  # type: ignore[arg-type]
-        dataset.name, dataset.license, source,
+    distorted = GradedDataset.from_tables(
+        dataset.queries, dataset.items, noisy, dataset.engagement,
+        scale=dataset.scale, name=dataset.name, license=dataset.license, source=source,
     )  # fmt: skip
     return DistortedLabels(distorted, truth)

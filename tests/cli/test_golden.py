@@ -111,8 +111,8 @@ def test_a_fitted_cross_encoder_labels_any_dataset(
     judgments = [{"query_id": "q", "item_id": item, "grade": grade} for item, grade in pairs]
     GradedDataset.from_tables([{"query_id": "q", "text": "mug"}], items, judgments).save(tmp_path / "shop")
     code, printed, err = run(
-        capsys, "data", "golden", str(tmp_path / "shop"), str(tmp_path / "golden"), "--zero-share", "0", "--unseen", "0",
-        "--annotator", str(tmp_path / "labeller"), "--json", "-q",
+        capsys, "data", "golden", str(tmp_path / "shop"), str(tmp_path / "golden"), "--zero-share", "0",
+        "--unseen", "0", "--annotator", str(tmp_path / "labeller"), "--json", "-q",
     )  # fmt: skip
     assert code == 0, err
     report = json.loads(printed)

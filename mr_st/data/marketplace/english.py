@@ -57,7 +57,8 @@ class English:
         device = chosen(_TITLE_FITS, rng).format(stated["fits"][0]) if "fits" in stated else ""
         names_of = [name for name in stated if name not in ("brand", "model", "fits")]
         rng.shuffle(names_of)
-        before, after = [], []
+        before: list[str] = []
+        after: list[str] = []
         for name in names_of:
             part = before if name in BEFORE_NOUN else after
             part += [self._seller_says(value, name, rng) for value in stated[name]]

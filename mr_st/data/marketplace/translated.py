@@ -68,7 +68,8 @@ class Translated:
             text = chosen(self._patterns["bundle"], rng).format(a=text, b=self._nouns[other][0].text)
         names = [name for name in stated if name not in ("brand", "model", "fits")]
         rng.shuffle(names)
-        values, more = [], []
+        values: list[str] = []
+        more: list[str] = []
         for name in names:
             part = values if name in BEFORE_NOUN else more
             part += [self._seller_says(value, noun.gender, rng) for value in stated[name]]
