@@ -8,7 +8,7 @@
 
 Every measurement is a process of its own: seconds of the step by the wall clock (its imports and what must be open
 before it not counted), and the process's peak resident memory (everything counted, mapped files too). Texts are the
-marketplace's titles; descriptions and bullet points are as long as in ESCI. What DIR holds of an earlier run at the
+marketplace's titles; descriptions and bullet points are as long as in the sample of ESCI (US). What DIR holds of an earlier run at the
 same scale is used again; give --fresh to write it anew.
 """
 
@@ -30,8 +30,8 @@ DOCS = Path(__file__).resolve().parents[1] / "docs"
 MARKER = "esci-full-size"
 GIB, MIB = 2**30, 2**20
 
-# Products, queries and judgments of each locale; the sums are ESCI's large version, and so are queries and judgments
-# of each locale (arXiv 2206.06588). How the products fall to the locales is about right.
+# Products, queries and judgments of each locale. The sums are ESCI's; how they fall to the locales, and the shares
+# below, are about as in the original (written from memory, not checked against its files).
 SHAPE = {
     "us": (1_215_854, 97_345, 1_818_825),
     "es": (259_973, 15_180, 356_410),
