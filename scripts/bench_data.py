@@ -8,8 +8,8 @@
 
 Every measurement is a process of its own: seconds of the step by the wall clock (its imports and what must be open
 before it not counted), and the process's peak resident memory (everything counted, mapped files too). Texts are the
-marketplace's titles; descriptions and bullet points are as long as in the sample of ESCI (US). What DIR holds of an earlier run at the
-same scale is used again; give --fresh to write it anew.
+marketplace's titles; descriptions and bullet points are as long as in the sample of ESCI (US). What DIR holds of an
+earlier run at the same scale is used again; give --fresh to write it anew.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from typing import Any
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
 MARKER = "esci-full-size"
-GIB, MIB = 2**30, 2**20
+GIB = 2**30
 
 # Products, queries and judgments of each locale. The sums are ESCI's; how they fall to the locales, and the shares
 # below, are about as in the original (written from memory, not checked against its files).
