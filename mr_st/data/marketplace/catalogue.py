@@ -32,6 +32,15 @@ DEPARTMENTS: tuple[Department, ...] = (
 )  # fmt: skip
 
 
+_ANIMALS = frozenset({"dog", "cat"})
+
+
+def _can_share(key: str, other: str) -> bool:
+    """A cat's toy does not stand in for a dog's."""
+    animals = _ANIMALS & {key.split()[0], other.split()[0]}
+    return len(animals) < 2
+
+
 @dataclass(frozen=True)
 class Catalogue:
     """Some departments, indexed.
@@ -87,8 +96,8 @@ class Catalogue:
         """Types that can stand in for one of ``keys`` without being one of them."""
         found: dict[str, None] = {}
         for key in keys:
-            found.update(dict.fromkeys(self.groups.get(self.types[key].group, ())))
-            found.update(dict.fromkeys(self._instead.get(key, ())))
+            near = (*self.groups.get(self.types[key].group, ()), *self._instead.get(key, ()))
+            found.update(dict.fromkeys(other for other in near if _can_share(key, other)))
         return tuple(key for key in found if key not in keys)
 
     def partners(self, keys: Sequence[str]) -> tuple[str, ...]:

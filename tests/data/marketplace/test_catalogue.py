@@ -48,6 +48,8 @@ def test_substitutes_and_partners() -> None:
     assert CATALOGUE.siblings(("travel mug",)) == ("thermos", "coffee mug")
     assert CATALOGUE.siblings(("coffee mug",)) == ("travel mug",)
     assert CATALOGUE.siblings(("travel mug", "thermos")) == ("coffee mug",)
+    assert "cat wand toy" not in CATALOGUE.siblings(("dog chew toy",)), "of no use to a dog"
+    assert {"dog chew toy", "cat wand toy"} <= set(CATALOGUE.groups["pet toy"])
     assert CATALOGUE.partners(("inkjet printer",)) == ("ink cartridge", "printer paper")
     assert Catalogue(DEPARTMENTS[:1]).partners(("coffee grinder",)) == (), "coffee beans are in another department"
 
