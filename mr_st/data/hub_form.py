@@ -52,9 +52,7 @@ def push_dataset(
     from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi
 
     if not is_hub_id(repo_id):
-        raise UsageError(
-            f"{repo_id!a} is no id of a Hub dataset; write org/name (letters, digits, '-', '_', '.')"
-        )
+        raise UsageError(f"{repo_id!a} is no id of a Hub dataset; write org/name (letters, digits, '-', '_', '.')")
     dataset.validate()
     token = token or None
     api = HfApi(token=token, library_name="mr_st")
