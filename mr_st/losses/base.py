@@ -43,20 +43,29 @@ class Pairs:
     Args:
         scores: ``(P,)`` float32 or float64, the cosine similarity of each pair.
         query_rows: ``(P,)`` int64, the instance that each pair belongs to.
+        item_rows: ``(P,)`` int64, the item of each pair.
         grades: ``(P,)`` int64.
-        n_queries: How many instances (query rows) the batch has.
+        queries: ``(Q, d)``, the unit vectors of the instances; for losses that look across instances.
+        items: ``(U, d)``, the unit vectors of the distinct items.
     """
 
     scores: Tensor
     query_rows: Tensor
+    item_rows: Tensor
     grades: Tensor
-    n_queries: int
+    queries: Tensor
+    items: Tensor
+
+    @property
+    def n_queries(self) -> int:
+        """How many instances (query rows) the batch has."""
+        return len(self.queries)
 
 
 class GradedLoss(nn.Module, ABC):
     """A loss over instances: a query and any number of items, each with a grade.
 
-    A subclass writes :meth:`instance_losses`. This class embeds the two columns, L2-normalises, takes the similarity
+    A subclass writes :meth:`instance_terms`. This class embeds the two columns, L2-normalises, takes the similarity
     of each judged pair, and reduces over the instances. Instances that give no signal (one grade only, no item) add
     exactly 0 to loss and gradient; they are counted in ``n_skipped``, all of them in ``n_instances``
     (see :meth:`take_counts`), so that a log can show them.
@@ -82,15 +91,17 @@ class GradedLoss(nn.Module, ABC):
             raise UsageError(f"reduction is {reduction!r}; expected 'sum' (paper) or 'mean'")
         self.model = model
         self.reduction = reduction
+        self._term_sums: dict[str, Tensor | float] = {}
         self.register_buffer("n_instances", torch.zeros((), dtype=torch.long), persistent=False)
         self.register_buffer("n_skipped", torch.zeros((), dtype=torch.long), persistent=False)
 
     @abstractmethod
-    def instance_losses(self, pairs: Pairs) -> tuple[Tensor, Tensor]:
-        """The loss of each instance, before the reduction.
+    def instance_terms(self, pairs: Pairs) -> tuple[dict[str, Tensor], Tensor]:
+        """What the loss of each instance is the sum of, before the reduction.
 
         Returns:
-            ``(Q,)`` losses, 0 where an instance gives no signal, and ``(Q,)`` bool: which instances give one.
+            The terms by the names that a log shows (e.g. one for each pair of grades), each ``(Q,)`` and 0 where an
+            instance gives no signal; and ``(Q,)`` bool: which instances give one.
         """
 
     def forward(self, sentence_features: Iterable[dict[str, Tensor]], labels: Tensor) -> Tensor:
@@ -121,19 +132,34 @@ class GradedLoss(nn.Module, ABC):
             queries, items = (F.normalize(_at_least_float32(x), dim=-1) for x in (queries, items))
             query_rows, item_rows, grades = labels.long().unbind(1)
             scores = (queries[query_rows] * items[item_rows]).sum(-1)
-            losses, is_live = self.instance_losses(Pairs(scores, query_rows, grades, len(queries)))
-            with torch.no_grad():
-                self.n_instances += is_live.numel()
-                self.n_skipped += is_live.numel() - is_live.sum().to(self.n_skipped.device)
-            total = losses.sum()
+            terms, is_live = self.instance_terms(Pairs(scores, query_rows, item_rows, grades, queries, items))
+            sums = {name: term.sum() for name, term in terms.items()}
+            self._count(sums, is_live)
+            total = torch.stack(list(sums.values())).sum()
             return total if self.reduction == "sum" else total / is_live.sum().clamp(min=1)
 
-    def take_counts(self) -> dict[str, int]:
-        """How many instances were seen and skipped since the last call; then starts again from 0."""
-        counts = {"instances": int(self.n_instances), "skipped_instances": int(self.n_skipped)}
+    def take_counts(self) -> dict[str, int | float]:
+        """What a log shows since the last call; then starts again from 0.
+
+        Returns:
+            ``instances`` and ``skipped_instances``, and each term of the loss by name: its mean over the instances
+            that were not skipped. A loss of one term has no entry for it.
+        """
+        seen, skipped = int(self.n_instances), int(self.n_skipped)
+        counts: dict[str, int | float] = {"instances": seen, "skipped_instances": skipped}
+        if len(self._term_sums) > 1:
+            counts |= {name: float(total) / max(seen - skipped, 1) for name, total in self._term_sums.items()}
         self.n_instances.zero_()
         self.n_skipped.zero_()
+        self._term_sums.clear()
         return counts
+
+    @torch.no_grad()
+    def _count(self, sums: dict[str, Tensor], is_live: Tensor) -> None:
+        self.n_instances += is_live.numel()
+        self.n_skipped += is_live.numel() - is_live.sum().to(self.n_skipped.device)
+        for name, total in sums.items():
+            self._term_sums[name] = self._term_sums.get(name, 0.0) + total.detach()
 
     def get_config_dict(self) -> dict[str, Any]:
         """The settings as they are now (a learned value is the learned one), for cards and logs."""

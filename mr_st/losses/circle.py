@@ -78,7 +78,7 @@ class MultiClassCircleLoss(GradedLoss):
         """How many grades the bands have."""
         return self.bands.n_grades
 
-    def instance_losses(self, pairs: Pairs) -> tuple[Tensor, Tensor]:
+    def instance_terms(self, pairs: Pairs) -> tuple[dict[str, Tensor], Tensor]:
         scores, grades, n_grades = pairs.scores, pairs.grades, self.n_grades
         cells = pairs.query_rows * n_grades + grades  # one segment for each grade of each instance
         n_cells = pairs.n_queries * n_grades
@@ -95,7 +95,8 @@ class MultiClassCircleLoss(GradedLoss):
         if self.average_lower:
             exponents = exponents - counts[:, low].clamp(min=1).to(scores.dtype).log()
         terms = F.softplus(exponents, threshold=_LINEAR_ABOVE) * is_present
-        return terms.sum(1), is_present.any(1)
+        names = [f"circle_{hi}_over_{lo}" for hi, lo in zip(high.tolist(), low.tolist(), strict=True)]
+        return dict(zip(names, terms.unbind(1), strict=True)), is_present.any(1)
 
     def _weight(self, distance: Tensor) -> Tensor:
         weight = self.gamma * torch.relu(distance)

@@ -61,7 +61,7 @@ class GradedSupConLoss(TemperatureMixin, GradedLoss):
         self.positives = positives
         self.init_temperature(temperature, learn_temperature, temperature_range)
 
-    def instance_losses(self, pairs: Pairs) -> tuple[Tensor, Tensor]:
+    def instance_terms(self, pairs: Pairs) -> tuple[dict[str, Tensor], Tensor]:
         rows, grades, n = pairs.query_rows, pairs.grades, pairs.n_queries
         lowest = segment_min(grades, rows, n, empty=0)
         is_live = segment_max(grades, rows, n, empty=0) > lowest
@@ -71,7 +71,7 @@ class GradedSupConLoss(TemperatureMixin, GradedLoss):
         log_shares = logits - segment_logsumexp(logits, rows, n)[rows]
         total = segment_sum(weights, rows, n)
         losses = -segment_sum(weights * log_shares, rows, n) / torch.where(is_live, total, 1.0)
-        return losses, is_live
+        return {"supcon": losses}, is_live
 
     def get_config_dict(self) -> dict[str, Any]:
         return {**self.temperature_config(), "positives": self.positives, **super().get_config_dict()}

@@ -31,7 +31,8 @@ def test_no_signal_is_a_connected_zero(make: Make, reduction: str) -> None:
         assert value.item() == 0.0
         assert (of_queries == 0).all()
         assert (of_items == 0).all()
-    assert loss.take_counts() == {"instances": 27, "skipped_instances": 27}
+    counts = loss.take_counts()
+    assert (counts["instances"], counts["skipped_instances"]) == (27, 27)
     value, *_ = gradients(loss, queries[:0], items[:0], labels[:0])
     assert value.item() == 0.0
 
