@@ -6,7 +6,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import torch
 import torch.nn.functional as F
@@ -78,6 +78,12 @@ class GradedLoss(nn.Module, ABC):
         model: The SentenceTransformer that embeds both columns.
         reduction: "sum" over the instances (paper) or their "mean" (ours; over the instances that are not skipped).
     """
+
+    name: ClassVar[str]
+    """What recipes call the loss; each concrete loss has one of its own."""
+    is_local: ClassVar[bool] = True
+    """Whether an instance's loss depends on its own items only, so that the instances of a batch do not influence
+    each other. A loss that looks across instances says False."""
 
     n_instances: Tensor
     n_skipped: Tensor
@@ -199,6 +205,11 @@ class GradedLoss(nn.Module, ABC):
     def n_grades(self) -> int | None:
         """How many grades the loss knows, or None when any will do."""
         return None
+
+    @classmethod
+    def options_for(cls, n_grades: int) -> dict[str, Any]:
+        """The keyword arguments that the loss needs to work with ``n_grades`` grades; none unless it says so."""
+        return {}
 
 
 def _at_least_float32(x: Tensor) -> Tensor:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -50,6 +50,8 @@ class MultiClassCircleLoss(GradedLoss):
         0.6326
     """
 
+    name: ClassVar[str] = "circle"
+
     def __init__(
         self,
         model: SentenceTransformer | None,
@@ -77,6 +79,10 @@ class MultiClassCircleLoss(GradedLoss):
     def n_grades(self) -> int:
         """How many grades the bands have."""
         return self.bands.n_grades
+
+    @classmethod
+    def options_for(cls, n_grades: int) -> dict[str, Any]:
+        return {} if n_grades == 3 else {"bands": n_grades}
 
     def instance_terms(self, pairs: Pairs) -> tuple[dict[str, Tensor], Tensor]:
         scores, grades, n_grades = pairs.scores, pairs.grades, self.n_grades

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import torch
 from torch import Tensor
@@ -44,6 +44,8 @@ class GradedSupConLoss(TemperatureMixin, GradedLoss):
         >>> round(loss.compute_loss_from_embeddings([query, items], torch.tensor([[0, 0, 2], [0, 1, 0]])).item(), 4)
         0.3133
     """
+
+    name: ClassVar[str] = "supcon"
 
     def __init__(
         self,
