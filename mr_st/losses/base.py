@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mr_st.errors import UsageError
+from mr_st.losses.caching import CacheableLoss
 from mr_st.losses.embedding import embed_column
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ __all__ = ["PAPER_CITATION", "GradedLoss", "Pairs", "Reduction"]
 
 Reduction = Literal["sum", "mean"]
 
-_ROWS_PER_CPU_FORWARD = 32
+_ROWS_PER_CPU_FORWARD = 16
 
 PAPER_CITATION = """
 @misc{xi2026minerefine,
@@ -62,7 +63,7 @@ class Pairs:
         return len(self.queries)
 
 
-class GradedLoss(nn.Module, ABC):
+class GradedLoss(CacheableLoss, ABC):
     """A loss over instances: a query and any number of items, each with a grade.
 
     A subclass writes :meth:`instance_terms`. This class embeds the two columns, L2-normalises, takes the similarity
@@ -77,6 +78,12 @@ class GradedLoss(nn.Module, ABC):
     Args:
         model: The SentenceTransformer that embeds both columns.
         reduction: "sum" over the instances (paper) or their "mean" (ours; over the instances that are not skipped).
+        mini_batch_size: Cache gradients: keep the activations of so many texts at a time in memory, and embed twice.
+            The loss and its gradients are the same. None: no caching.
+        mini_batch_tokens: The same with a bound on the tokens of a mini-batch, padding counted.
+
+    Raises:
+        UsageError: a setting that is none of these, or both bounds.
     """
 
     name: ClassVar[str]
@@ -88,15 +95,23 @@ class GradedLoss(nn.Module, ABC):
     n_instances: Tensor
     n_skipped: Tensor
     rows_per_forward: int | None = None
-    """Texts in one forward pass; they are sorted by length, so smaller chunks mean less padding. None: 32 on a CPU,
+    """Texts in one forward pass without caching; they are sorted by length, so smaller chunks mean less padding. None: 16 on a CPU,
     where padding costs most, all at once elsewhere. Set it on the instance; the loss is the same."""
 
-    def __init__(self, model: SentenceTransformer | None, reduction: Reduction = "sum") -> None:
+    def __init__(
+        self,
+        model: SentenceTransformer | None,
+        reduction: Reduction = "sum",
+        *,
+        mini_batch_size: int | None = None,
+        mini_batch_tokens: int | None = None,
+    ) -> None:
         super().__init__()
         if reduction not in ("sum", "mean"):
             raise UsageError(f"reduction is {reduction!r}; expected 'sum' (paper) or 'mean'")
         self.model = model
         self.reduction = reduction
+        self.init_caching(mini_batch_size, mini_batch_tokens)
         self._term_sums: dict[str, Tensor | float] = {}
         self.register_buffer("n_instances", torch.zeros((), dtype=torch.long), persistent=False)
         self.register_buffer("n_skipped", torch.zeros((), dtype=torch.long), persistent=False)
@@ -113,6 +128,8 @@ class GradedLoss(nn.Module, ABC):
     def forward(self, sentence_features: Iterable[dict[str, Tensor]], labels: Tensor) -> Tensor:
         """Embed queries and items apart, so that neither is padded to the other's width; return the loss."""
         assert self.model is not None, "this loss was built without a model: call compute_loss_from_embeddings"
+        if self.uses_gradient_cache:
+            return self.forward_cached(sentence_features, labels)
         model, rows = self.model, self.rows_per_forward
         if rows is None and not labels.is_cuda:
             rows = _ROWS_PER_CPU_FORWARD
@@ -133,16 +150,20 @@ class GradedLoss(nn.Module, ABC):
         Raises:
             ValueError: other than two columns, a wrong shape, or a row or grade out of range.
         """
-        queries, items = self._checked(embeddings, labels)
-        with torch.autocast(queries.device.type, enabled=False):
-            queries, items = (F.normalize(_at_least_float32(x), dim=-1) for x in (queries, items))
-            query_rows, item_rows, grades = labels.long().unbind(1)
-            scores = (queries[query_rows] * items[item_rows]).sum(-1)
-            terms, is_live = self.instance_terms(Pairs(scores, query_rows, item_rows, grades, queries, items))
+        with torch.autocast(labels.device.type, enabled=False):
+            terms, is_live = self.instance_terms(self.read_pairs(embeddings, labels))
             sums = {name: term.sum() for name, term in terms.items()}
             self._count(sums, is_live)
             total = torch.stack(list(sums.values())).sum()
             return total if self.reduction == "sum" else total / is_live.sum().clamp(min=1)
+
+    def read_pairs(self, embeddings: list[Tensor], labels: Tensor) -> Pairs:
+        """The judged pairs of a batch, checked; arguments and faults of :meth:`compute_loss_from_embeddings`."""
+        queries, items = self._checked(embeddings, labels)
+        queries, items = (F.normalize(_at_least_float32(x), dim=-1) for x in (queries, items))
+        query_rows, item_rows, grades = labels.long().unbind(1)
+        scores = (queries[query_rows] * items[item_rows]).sum(-1)
+        return Pairs(scores, query_rows, item_rows, grades, queries, items)
 
     def take_counts(self) -> dict[str, int | float]:
         """What a log shows since the last call; then starts again from 0.
@@ -169,7 +190,7 @@ class GradedLoss(nn.Module, ABC):
 
     def get_config_dict(self) -> dict[str, Any]:
         """The settings as they are now (a learned value is the learned one), for cards and logs."""
-        return {"reduction": self.reduction}
+        return {"reduction": self.reduction, **self.caching_config()}
 
     @property
     def citation(self) -> str:
@@ -179,7 +200,9 @@ class GradedLoss(nn.Module, ABC):
     def _checked(self, embeddings: list[Tensor], labels: Tensor) -> tuple[Tensor, Tensor]:
         name = type(self).__name__
         if len(embeddings) != 2:
-            raise ValueError(f"{name} expects two columns (queries, items), got {len(embeddings)}; use GradedCollator")
+            mend = "misspelt variants, the third column, are for SpellingConsistencyLoss"
+            mend = mend if len(embeddings) == 3 else "use GradedCollator"
+            raise ValueError(f"{name} expects two columns (queries, items), got {len(embeddings)}; {mend}")
         queries, items = embeddings
         if queries.ndim != 2 or items.ndim != 2 or queries.shape[1] != items.shape[1]:
             raise ValueError(
