@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from mr_st.errors import UsageError
 from mr_st.losses.caching import CacheableLoss
@@ -95,8 +95,8 @@ class GradedLoss(CacheableLoss, ABC):
     n_instances: Tensor
     n_skipped: Tensor
     rows_per_forward: int | None = None
-    """Texts in one forward pass without caching; they are sorted by length, so smaller chunks mean less padding. None: 16 on a CPU,
-    where padding costs most, all at once elsewhere. Set it on the instance; the loss is the same."""
+    """Texts in one forward pass without caching; they are sorted by length, so smaller chunks mean less padding. None:
+    16 on a CPU, where padding costs most, all at once elsewhere. Set it on the instance; the loss is the same."""
 
     def __init__(
         self,

@@ -61,8 +61,10 @@ class MultiClassCircleLoss(GradedLoss):
         reduction: Reduction = "sum",
         *,
         average_lower: bool = True,
+        mini_batch_size: int | None = None,
+        mini_batch_tokens: int | None = None,
     ) -> None:
-        super().__init__(model, reduction)
+        super().__init__(model, reduction, mini_batch_size=mini_batch_size, mini_batch_tokens=mini_batch_tokens)
         if not gamma > 0:
             raise UsageError(f"gamma is {gamma}; expected a positive number")
         self.gamma = float(gamma)

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-__all__ = ["embed_column"]
+__all__ = ["embed_column", "in_order", "split_column"]
 
 
 def embed_column(
@@ -22,23 +22,68 @@ def embed_column(
     Args:
         model: Takes a feature batch, returns it with ``sentence_embedding`` ``(n, d)``.
         features: What the collator made of the column: ``input_ids`` and ``attention_mask`` ``(n, length)`` and more.
-        rows_per_forward: Texts a chunk; texts are sorted by length, each chunk is cut to its own width. None, or
-            features that are not plain padded text: one pass.
+        rows_per_forward: Texts a chunk, see :func:`split_column`. None: one pass.
 
     Returns:
         ``(n, d)``, in the order of the rows.
     """
+    chunks, order = split_column(features, rows_per_forward)
+    return in_order([model(chunk)["sentence_embedding"] for chunk in chunks], order)
+
+
+def split_column(
+    features: dict[str, Any], rows: int | None = None, tokens: int | None = None
+) -> tuple[list[dict[str, Any]], Tensor | None]:
+    """Cut a feature batch into chunks of texts of like length, each cut to its own width.
+
+    Args:
+        features: ``input_ids`` and ``attention_mask`` ``(n, length)`` and more.
+        rows: At most so many texts a chunk. None: any number.
+        tokens: At most so many tokens a chunk, padding counted: its texts times its width. A longer text is a chunk
+            of its own. None: any number.
+
+    Returns:
+        The chunks, shortest texts first, and which row stands where in them, ``(n,)`` int64. Features that need no
+        cut, or are not plain padded text, come back whole, with None for the order.
+    """
     mask = features.get("attention_mask")
-    if rows_per_forward is None or not isinstance(mask, Tensor) or mask.ndim != 2 or len(mask) <= rows_per_forward:
-        return model(features)["sentence_embedding"]
-    tensors = {key: value for key, value in features.items() if isinstance(value, Tensor) and value.ndim >= 1}
+    if not isinstance(mask, Tensor) or mask.ndim != 2 or (rows is None and tokens is None):
+        return [features], None
+    # prompt_length is one number for the batch, also where it is a tensor
+    tensors = {key: t for key, t in features.items() if isinstance(t, Tensor) and t.ndim and key != "prompt_length"}
     if any(len(t) != len(mask) or (t.ndim >= 2 and t.shape != mask.shape) for t in tensors.values()):
-        return model(features)["sentence_embedding"]  # images, flattened batches, a shared prompt_length, ...
+        return [features], None  # images, flattened batches, ...
+    # Padding on the left is kept: a model with absolute positions would see other ones without it.
+    positions = torch.arange(1, mask.shape[1] + 1, device=mask.device)
+    widths_of_rows = (mask.bool() * positions).amax(1)
     order = mask.sum(1).argsort(stable=True)
-    embeddings = []
-    for rows in order.split(rows_per_forward):
-        # Padding on the left is kept: a model with absolute positions would see other ones without it.
-        width = int(mask[rows].any(0).nonzero().max()) + 1
-        chunk = {key: t[rows, :width] if t.ndim == 2 else t[rows] for key, t in tensors.items()}
-        embeddings.append(model({**features, **chunk})["sentence_embedding"])
-    return torch.cat(embeddings)[order.argsort()]
+    sizes, widths = _sizes(widths_of_rows[order].tolist(), rows, tokens)
+    if len(sizes) == 1:
+        return [features], None
+    chunks = []
+    for inside, width in zip(order.split(sizes), widths, strict=True):
+        chunk = {key: t[inside, :width] if t.ndim == 2 else t[inside] for key, t in tensors.items()}
+        chunks.append({**features, **chunk})
+    return chunks, order
+
+
+def in_order(chunks: list[Tensor], order: Tensor | None) -> Tensor:
+    """The rows of the chunks of :func:`split_column`, back in the order of the column: ``(n, d)``."""
+    rows = torch.cat(chunks) if len(chunks) > 1 else chunks[0]
+    return rows if order is None else rows[order.argsort()]
+
+
+def _sizes(row_widths: list[int], rows: int | None, tokens: int | None) -> tuple[list[int], list[int]]:
+    """How many rows each chunk has, and how wide it is."""
+    sizes, widths = [0], [1]
+    for row_width in row_widths:
+        width = max(widths[-1], row_width)
+        is_full = rows is not None and sizes[-1] == rows
+        is_too_large = tokens is not None and (sizes[-1] + 1) * width > tokens
+        if sizes[-1] and (is_full or is_too_large):
+            sizes.append(1)
+            widths.append(max(row_width, 1))
+        else:
+            sizes[-1] += 1
+            widths[-1] = width
+    return sizes, widths

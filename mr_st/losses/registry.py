@@ -1,4 +1,4 @@
-"""The losses by name, found by looking into the modules of this folder: a new loss takes a file here, no other edit."""
+"""The losses by name, found by looking into this folder: a new loss takes a file here and no other edit."""
 
 from __future__ import annotations
 

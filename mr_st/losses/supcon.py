@@ -56,8 +56,10 @@ class GradedSupConLoss(TemperatureMixin, GradedLoss):
         positives: Literal["relative", "absolute"] = "relative",
         reduction: Reduction = "sum",
         temperature_range: tuple[float, float] = (0.005, 1.0),
+        mini_batch_size: int | None = None,
+        mini_batch_tokens: int | None = None,
     ) -> None:
-        super().__init__(model, reduction)
+        super().__init__(model, reduction, mini_batch_size=mini_batch_size, mini_batch_tokens=mini_batch_tokens)
         if positives not in ("relative", "absolute"):
             raise UsageError(f"positives is {positives!r}; expected 'relative' or 'absolute'")
         self.positives = positives

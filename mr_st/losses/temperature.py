@@ -39,8 +39,6 @@ class TemperatureMixin(nn.Module):
             raise UsageError(f"temperature {temperature} must lie inside temperature_range ({low}, {high}), low > 0")
         self.temperature_range = (low, high)
         self.log_tau = nn.Parameter(torch.tensor(math.log(temperature)), requires_grad=is_learned)
-        if is_learned:
-            self.log_tau.register_hook(average_over_ranks)
 
     @property
     def temperature(self) -> float:
@@ -51,7 +49,8 @@ class TemperatureMixin(nn.Module):
     def tau(self, dtype: torch.dtype) -> Tensor:
         """The temperature in use as a differentiable scalar of ``dtype``."""
         low, high = self.temperature_range
-        return cast(Tensor, _OneSidedClamp.apply(self.log_tau.to(dtype), math.log(low), math.log(high))).exp()
+        log_tau = cast(Tensor, _AverageOverRanks.apply(self.log_tau)).to(dtype)
+        return cast(Tensor, _OneSidedClamp.apply(log_tau, math.log(low), math.log(high))).exp()
 
     def temperature_config(self) -> dict[str, Any]:
         """The settings for ``get_config_dict``; the temperature is the learned one, to six digits."""
@@ -79,8 +78,20 @@ class _OneSidedClamp(torch.autograd.Function):
         return gradient.masked_fill(leads_out, 0.0), None, None
 
 
+class _AverageOverRanks(torch.autograd.Function):
+    """The same value; in the backward pass the mean gradient. Unlike a hook, it survives ``deepcopy``."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        return x.view_as(x)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> Tensor:
+        return average_over_ranks(gradients[0])
+
+
 def average_over_ranks(gradient: Tensor) -> Tensor:
-    """Gradient hook: the mean over all ranks under ``torch.distributed``, else the gradient itself.
+    """The mean of a gradient over all ranks under ``torch.distributed``, else the gradient itself.
 
     A loss's own parameters lie outside DistributedDataParallel, so that without it the ranks would drift apart.
     """

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from mr_st.losses import GradedSupConLoss
-from mr_st.losses.embedding import embed_column
+from mr_st.losses.embedding import embed_column, in_order, split_column
 from mr_st.models import build_two_tower
 
 TEXTS = ["mug", "red running shoes for men large", "desk", "blue cotton shirt women small", "led light bulb", "hose"]
@@ -58,9 +58,31 @@ def test_features_that_are_not_padded_text_take_one_pass() -> None:
 
     mask = torch.ones(3, 5, dtype=torch.long)
     embed_column(model, {"attention_mask": mask, "pixel_values": torch.zeros(3, 2, 2)}, 1)
-    embed_column(model, {"attention_mask": mask, "prompt_length": torch.tensor([2])}, 1)
     embed_column(model, {"input_values": torch.zeros(3)}, 1)
+    embed_column(model, {"attention_mask": mask}, None)
     assert len(calls) == 3
+
+
+@pytest.mark.parametrize("prompt_length", [2, torch.tensor([2]), torch.tensor([2, 2, 2])])
+def test_every_chunk_is_told_the_length_of_the_prompt(prompt_length: object) -> None:
+    features = {"attention_mask": torch.ones(3, 5, dtype=torch.long), "prompt_length": prompt_length}
+    chunks, _ = split_column(features, rows=1)
+    assert [chunk["prompt_length"] is prompt_length for chunk in chunks] == [True] * 3
+
+
+def test_a_token_budget_counts_the_padding() -> None:
+    lengths = torch.tensor([3, 1, 5, 2, 9, 1])
+    mask = (torch.arange(9) < lengths[:, None]).long()
+    chunks, order = split_column({"attention_mask": mask}, tokens=6)
+    assert [tuple(chunk["attention_mask"].shape) for chunk in chunks] == [(3, 2), (1, 3), (1, 5), (1, 9)]
+    assert order is not None
+    assert lengths[order].tolist() == [1, 1, 2, 3, 5, 9]
+    rows = in_order([chunk["attention_mask"].sum(1, keepdim=True) for chunk in chunks], order)
+    assert rows.flatten().tolist() == lengths.tolist()
+    chunks, _ = split_column({"attention_mask": mask}, rows=2, tokens=1000)
+    assert [tuple(chunk["attention_mask"].shape) for chunk in chunks] == [(2, 1), (2, 3), (2, 9)]
+    whole, no_order = split_column({"attention_mask": mask}, tokens=54)
+    assert (len(whole), no_order) == (1, None)
 
 
 def test_the_loss_is_the_same_however_it_embeds(tiny_base: Path) -> None:
