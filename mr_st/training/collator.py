@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -12,6 +13,8 @@ from sentence_transformers.sentence_transformer.data_collator import SentenceTra
 from sentence_transformers.sentence_transformer.training_args import SentenceTransformerTrainingArguments
 
 from mr_st.errors import UsageError
+from mr_st.losses.spelling_consistency import VARIANT
+from mr_st.training.known import KnownGrades
 
 __all__ = ["GradedCollator", "prompt_of_side"]
 
@@ -25,22 +28,38 @@ class GradedCollator(SentenceTransformerDataCollator):
     Each distinct item text of a batch is tokenised once, each column is padded to its own width. The batch carries
     the features of the queries, those of the distinct items (shortest text first), and ``label``: ``(P, 3)`` int64 of
     ``(query_row, item_row, grade)``. One row of the dataset is one query row, also where two rows ask the same query.
-    Other columns are ignored.
+    Other columns are ignored, but for two options:
+
+    - With ``known``, a pair of one row's query and another row's item has a label row too, where its grade is known:
+      more to learn from the same forward passes. A row's own pairs keep their labels and are never doubled.
+    - Rows may have a column ``variant``: a misspelling of the query, or None. The batch then carries a third column
+      of features, the distinct variants of its rows, encoded as queries are; and for each row that has one a label
+      row ``(query_row, variant_row, VARIANT)``. ``SpellingConsistencyLoss`` takes such batches, no other loss does.
 
     Give it to the stock trainer as ``data_collator=``. The trainer passes prompts and routes to its own collator
     only, so build this one with :meth:`from_trainer_args`.
 
+    Args:
+        known: The grades that are known across the batch; or, for a DatasetDict, those of each dataset by its name.
+
     Raises:
-        UsageError: a row lacks a column, has other than one label an item, a grade below 0; or a batch has no item.
+        UsageError: a row lacks a column, has other than one label an item, a grade below 0, a variant that is no
+            text; a batch has no item; or none of its queries or none of its items stands in ``known``, which was made
+            of other texts then.
     """
 
     query_column: str = "query"
     items_column: str = "items"
     labels_column: str = "labels"
+    variant_column: str = "variant"
+    known: KnownGrades | Mapping[str, KnownGrades] | None = field(default=None, repr=False)
 
     @classmethod
     def from_trainer_args(
-        cls, model: SentenceTransformer, args: SentenceTransformerTrainingArguments | None = None
+        cls,
+        model: SentenceTransformer,
+        args: SentenceTransformerTrainingArguments | None = None,
+        known: KnownGrades | Mapping[str, KnownGrades] | None = None,
     ) -> GradedCollator:
         """A collator for ``model``.
 
@@ -49,6 +68,7 @@ class GradedCollator(SentenceTransformerDataCollator):
                 ``args.prompts`` has others, as ``encode_query`` and ``encode_document`` do.
             args: ``prompts`` and ``router_mapping`` are read. A model with a Router gets the routes "query" and
                 "document" unless the mapping says otherwise.
+            known: As the collator's own.
         """
         prompts: Any = getattr(args, "prompts", None)
         if not prompts:
@@ -57,7 +77,7 @@ class GradedCollator(SentenceTransformerDataCollator):
         routes: Any = getattr(args, "router_mapping", None)
         if not routes and any(isinstance(module, Router) for module in model.children()):
             routes = {"query": "query", "items": "document"}
-        return cls(preprocess_fn=model.preprocess, prompts=prompts, router_mapping=routes or {})
+        return cls(preprocess_fn=model.preprocess, prompts=prompts, router_mapping=routes or {}, known=known)
 
     def __call__(self, features: list[dict[str, Any]]) -> dict[str, Any]:
         if not features:
@@ -79,8 +99,41 @@ class GradedCollator(SentenceTransformerDataCollator):
         batch |= super().__call__([{self.items_column: text, **extra} for text in texts])
         label = torch.tensor(labels, dtype=torch.long)
         label[:, 1] = place[label[:, 1]]
-        batch["label"] = label
+        parts = [label, self._known_pairs(features, texts, label)]
+        variants: dict[str, int] = {}
+        of_rows = [
+            (query_row, variants.setdefault(variant, len(variants)), VARIANT)
+            for query_row, variant in enumerate(map(self._variant, features))
+            if variant is not None
+        ]
+        if of_rows:
+            as_queries = super().__call__([{self.query_column: text, **extra} for text in variants])
+            before, after = f"{self.query_column}_", f"{self.variant_column}_"
+            batch |= {after + k.removeprefix(before): v for k, v in as_queries.items() if k.startswith(before)}
+            parts.append(torch.tensor(of_rows, dtype=torch.long))
+        batch["label"] = torch.cat(parts)
         return batch
+
+    def _known_pairs(self, features: list[dict[str, Any]], texts: list[str], own: torch.Tensor) -> torch.Tensor:
+        """(n, 3): label rows of the pairs across the batch whose grades are known, the batch's own left out."""
+        known = self.known
+        if isinstance(known, Mapping):
+            known = known.get(features[0].get("dataset_name", ""))
+        if known is None:
+            return own[:0]
+        found = torch.from_numpy(known.among([row[self.query_column] for row in features], texts))
+        if len(found) == 0:
+            known.check([row[self.query_column] for row in features], texts)
+        pair, own_pair = (rows[:, 0] * len(texts) + rows[:, 1] for rows in (found, own))
+        return found[~torch.isin(pair, own_pair)]
+
+    def _variant(self, row: dict[str, Any]) -> str | None:
+        variant = row.get(self.variant_column)
+        if variant is not None and not isinstance(variant, str):
+            raise UsageError(
+                f"query {row[self.query_column]!r}: {self.variant_column} is {variant!r:.40}; expected a text or None"
+            )
+        return variant
 
     def _checked(self, row: dict[str, Any]) -> tuple[list[str], list[int]]:
         missing = [c for c in (self.query_column, self.items_column, self.labels_column) if c not in row]
