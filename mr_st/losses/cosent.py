@@ -64,8 +64,10 @@ class GradedCoSENTLoss(GradedLoss):
         *,
         pairs_apart: bool = False,
         reduction: Reduction = "sum",
+        mini_batch_size: int | None = None,
+        mini_batch_tokens: int | None = None,
     ) -> None:
-        super().__init__(model, reduction)
+        super().__init__(model, reduction, mini_batch_size=mini_batch_size, mini_batch_tokens=mini_batch_tokens)
         if not 0 < scale < math.inf:
             raise UsageError(f"scale is {scale}; expected a number above 0")
         self.scale = float(scale)

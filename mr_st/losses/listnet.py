@@ -52,6 +52,7 @@ class GradedListNetLoss(TemperatureMixin, GradedLoss):
         UsageError: a label temperature that is not above 0, gains that fall or are all equal, a bad temperature.
 
     Example:
+        >>> import torch
         >>> loss = GradedListNetLoss(None, temperature=1.0)
         >>> query, items = torch.tensor([[1.0, 0.0]]), torch.tensor([[1.0, 0.0], [0.0, 1.0]])
         >>> round(loss.compute_loss_from_embeddings([query, items], torch.tensor([[0, 0, 1], [0, 1, 0]])).item(), 4)
@@ -70,8 +71,10 @@ class GradedListNetLoss(TemperatureMixin, GradedLoss):
         gains: Sequence[float] | None = None,
         reduction: Reduction = "sum",
         temperature_range: tuple[float, float] = (0.005, 1.0),
+        mini_batch_size: int | None = None,
+        mini_batch_tokens: int | None = None,
     ) -> None:
-        super().__init__(model, reduction)
+        super().__init__(model, reduction, mini_batch_size=mini_batch_size, mini_batch_tokens=mini_batch_tokens)
         if not 0 < label_temperature < math.inf:
             raise UsageError(f"label_temperature is {label_temperature}; expected a number above 0")
         self.label_temperature = float(label_temperature)
@@ -123,9 +126,7 @@ def _checked_gains(gains: Sequence[float]) -> list[float]:
     except (TypeError, ValueError) as error:
         raise UsageError(f"gains is {gains!r}; expected one number for each grade, lowest first") from error
     if not all(math.isfinite(v) for v in values) or sorted(values) != values or len(set(values)) < 2:
-        raise UsageError(
-            f"gains are {values}; expected one for each grade, lowest first, never falling, not all equal"
-        )
+        raise UsageError(f"gains is {values}; expected one for each grade, lowest first, never falling, not all equal")
     return values
 
 

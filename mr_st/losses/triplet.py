@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, ClassVar, cast
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -68,8 +68,10 @@ class GradedTripletLoss(GradedLoss):
         *,
         average_pairs: bool = True,
         reduction: Reduction = "sum",
+        mini_batch_size: int | None = None,
+        mini_batch_tokens: int | None = None,
     ) -> None:
-        super().__init__(model, reduction)
+        super().__init__(model, reduction, mini_batch_size=mini_batch_size, mini_batch_tokens=mini_batch_tokens)
         self.margins = _read("margins", margins)
         self.weights = _read("weights", weights)
         self.average_pairs = average_pairs
@@ -187,8 +189,8 @@ def _by_pair(table: float | list[float] | list[list[float]], n_grades: int) -> l
     if isinstance(table, float):
         return [table * gap for gap in gaps]
     if isinstance(table[0], list):
-        return [x for row in cast(list[list[float]], table) for x in row]
-    return [cast(list[float], table)[gap - 1] for gap in gaps]
+        return [x for row in table for x in row]
+    return [table[gap - 1] for gap in gaps]
 
 
 _EBR_CITATION = """
