@@ -13,6 +13,8 @@ from datasets import Dataset
 from sentence_transformers.base.sampler import DefaultBatchSampler
 
 from mr_st.errors import UsageError
+from mr_st.training import ranks
+from mr_st.training.lengths import longest_items
 
 __all__ = ["EpochBatchSampler"]
 
@@ -37,19 +39,36 @@ class EpochBatchSampler(DefaultBatchSampler):
     with the fewest items so far. So all batches of an epoch are about equally large, and large and small instances
     stand together. How many batches that makes depends on the sizes alone, never on the shuffle.
 
+    With ``length_aware``, instances whose longest items are of like length stand together and the batches come in
+    random order, so that a column padded to its longest text holds less padding. The number of batches, the bounds
+    and every row once an epoch are as without. A length is that of :func:`longest_items`, varied by up to 5 %
+    from epoch to epoch, so that not always the same rows meet. A loss that looks across instances meets other
+    neighbours. docs/losses.md says what it saves, and where it saves nothing.
+
+    Several processes take the batches in turn, so that all of them need as many, and the trainer would drop what is
+    left over (it sets ``drop_last`` then). Here the number of batches is a multiple of that of the processes, and all
+    are whole: a second pass over the rows fills them up, and no row is left out. With ``max_items`` there are a few
+    more batches, which hold a little less.
+
     Args:
-        dataset: The instances; only the columns ``epoch`` and, with ``max_items``, ``labels`` are read.
+        dataset: The instances; only the columns ``epoch``, with ``max_items`` ``labels``, and with ``length_aware``
+            the items are read.
         batch_size: Rows (queries) a batch; with ``max_items``, at most.
-        drop_last: Leave out an incomplete last batch; with ``max_items`` no batch is incomplete, and none is left out.
+        drop_last: Leave out an incomplete last batch. With ``max_items`` or several processes no batch is incomplete,
+            and none is left out.
         valid_label_columns: Not used.
         generator: Not used: its state would not survive a resume.
         seed: The trainer's seed.
         max_items: Items a batch, at most; None for no bound. An instance that is larger than that is refused: a batch
             of its own would break the bound that keeps a step in memory.
+        length_aware: Put instances of like length together. The dataset comes from ``build_instances`` or has a
+            column ``items`` of lists of texts.
+        n_ranks: How many processes share the batches; None: those of ``torch.distributed``.
 
     Raises:
         UsageError: no row, a gap in the numbering of the epochs, ``drop_last`` that leaves no batch, an instance of
-            more than ``max_items`` items, or ``max_items`` without a column ``labels``.
+            more than ``max_items`` items, ``max_items`` without a column ``labels``, or ``length_aware`` without
+            items.
 
     Source:
         Largest first to the least filled: R. L. Graham, Bounds on Multiprocessing Timing Anomalies, 1969.
@@ -64,18 +83,25 @@ class EpochBatchSampler(DefaultBatchSampler):
         generator: torch.Generator | None = None,
         seed: int = 0,
         max_items: int | None = None,
+        length_aware: bool = False,
+        n_ranks: int | None = None,
     ) -> None:
         super().__init__(dataset, batch_size, drop_last, valid_label_columns, generator, seed)
         if len(dataset) == 0:
             raise UsageError("there is no training row; judge some queries with two grades or more")
         self.rows_of_epoch = _rows_of_epochs(dataset)
         self.max_items = max_items
+        self.lengths = longest_items(dataset) if length_aware else None
+        self.n_ranks = ranks.n_ranks() if n_ranks is None else n_ranks
         largest = max(len(rows) for rows in self.rows_of_epoch)
         if max_items is None:
-            self.n_batches = largest // batch_size if drop_last else -(-largest // batch_size)
+            is_cut = drop_last and self.n_ranks == 1
+            self.n_batches = largest // batch_size if is_cut else self._for_all_ranks(-(-largest // batch_size))
             if self.n_batches == 0:
                 raise UsageError(f"{largest} training rows an epoch do not fill one batch of {batch_size}")
-            self.n_rows = min(largest, self.n_batches * batch_size)
+            self.n_rows = self.n_batches * batch_size
+            if self.n_ranks == 1:
+                self.n_rows = min(self.n_rows, largest)
             return
         self.sizes = _sizes(dataset, max_items)
         self.n_rows = largest
@@ -94,9 +120,16 @@ class EpochBatchSampler(DefaultBatchSampler):
         if self.max_items is not None:
             yield from self._bounded(rows)
             return
-        served = self._shuffled(rows, self.n_rows).tolist()
-        for start in range(0, self.n_rows, self.batch_size):
-            yield served[start : start + self.batch_size]
+        served = self._shuffled(rows, self.n_rows)
+        starts = np.arange(self.n_batches) * self.batch_size
+        if self.lengths is not None:
+            # Each pass over the rows is sorted by itself: a row and its repetition are not neighbours.
+            passes = np.split(served, range(len(rows), len(served), len(rows)))
+            served = np.concatenate([of_pass[self._longest_first(of_pass)] for of_pass in passes])
+            n_whole = self.n_rows // self.batch_size  # an incomplete batch stays the last: accelerate expects it there
+            starts[:n_whole] = starts[self._order_of_batches(n_whole)]
+        for start in starts.tolist():
+            yield served[start : start + self.batch_size].tolist()
 
     def _shuffled(self, rows: np.ndarray, n_rows: int) -> np.ndarray:
         """``n_rows`` of the rows, each at most once more than another."""
@@ -104,13 +137,31 @@ class EpochBatchSampler(DefaultBatchSampler):
         order = [np.random.default_rng((self.seed, self.epoch, turn)).permutation(rows) for turn in range(passes)]
         return np.concatenate(order)[:n_rows]
 
+    def _order_of_batches(self, n_batches: int) -> np.ndarray:
+        return np.random.default_rng((self.seed, self.epoch, 0, 1)).permutation(n_batches)
+
+    def _longest_first(self, rows: np.ndarray, classes: np.ndarray | None = None) -> np.ndarray:
+        """The order of ``rows`` by falling length, each varied a little; within falling ``classes`` if given."""
+        assert self.lengths is not None
+        varied = np.random.default_rng((self.seed, self.epoch, 0, 2)).uniform(0.95, 1.05, len(rows))
+        keys = -self.lengths[rows] * varied
+        return np.argsort(keys, kind="stable") if classes is None else np.lexsort((keys, -classes))
+
     def _bounded(self, rows: np.ndarray) -> Iterator[list[int]]:
         order = self._shuffled(rows, max(len(rows), self.n_batches))
         order = order[np.argsort(-self.sizes[order], kind="stable")]
         batch_of = self._deal(self.sizes[order], self.n_batches, self.queries_per_batch)
         assert batch_of is not None, "the number of batches was found with these sizes"
+        if self.lengths is not None:
+            # Which of the rows of one size goes to which of the batches that get one is free: each batch draws a
+            # place among short and long, and rows and batches of a size are matched in that order.
+            sizes = self.sizes[order]
+            places = np.random.default_rng((self.seed, self.epoch, 0, 3)).permutation(self.n_batches)
+            taking = np.lexsort((places[batch_of], -sizes))
+            batch_of = batch_of[taking]
+            order = order[self._longest_first(order, sizes)]
         batches = np.split(order[np.argsort(batch_of, kind="stable")], np.cumsum(np.bincount(batch_of))[:-1])
-        for at in np.random.default_rng((self.seed, self.epoch, 0, 1)).permutation(len(batches)):
+        for at in self._order_of_batches(len(batches)):
             yield batches[at].tolist()
 
     def _fewest_batches(self, batch_size: int) -> int:
@@ -118,10 +169,14 @@ class EpochBatchSampler(DefaultBatchSampler):
         assert self.max_items is not None
         of_epochs = [-np.sort(-self.sizes[rows]) for rows in self.rows_of_epoch]
         n = max(max(-(-int(sizes.sum()) // self.max_items), -(-len(sizes) // batch_size)) for sizes in of_epochs)
+        n = self._for_all_ranks(n)
         # an epoch with fewer rows than batches has a row in each of them, whichever rows those are
         while any(len(sizes) > n and self._deal(sizes, n, batch_size) is None for sizes in of_epochs):
-            n += max(1, n // 200)
+            n = self._for_all_ranks(n + max(1, n // 200))
         return n
+
+    def _for_all_ranks(self, n_batches: int) -> int:
+        return -(-n_batches // self.n_ranks) * self.n_ranks
 
     def _deal(self, sizes: np.ndarray, n_batches: int, most_rows: int) -> np.ndarray | None:
         """int64 (n,): the batch of each row, given the sizes in falling order; None where that breaks a bound."""

@@ -166,3 +166,81 @@ def test_sizes_are_read_through_a_transform() -> None:
     dataset = sized([2, 8, 4]).select([1, 2])
     dataset.set_transform(lambda batch: {"text": ["x"] * len(next(iter(batch.values())))})
     assert len(EpochBatchSampler(dataset, 4, max_items=8)) == 2
+
+
+def worded(*epochs: list[tuple[int, int]]) -> Dataset:
+    """Epochs of instances given as (items, words of the longest item)."""
+    rows = [(epoch, n_items, n_words) for epoch, of_epoch in enumerate(epochs) for n_items, n_words in of_epoch]
+    return Dataset.from_dict(
+        {
+            "epoch": [epoch for epoch, _, _ in rows],
+            "labels": [[0] * n_items for _, n_items, _ in rows],
+            "items": [["a " * n_words] + ["a"] * (n_items - 1) for _, n_items, n_words in rows],
+        }
+    )
+
+
+@pytest.mark.parametrize("max_items", [None, 6])
+def test_instances_of_like_length_stand_together(max_items: int | None) -> None:
+    dataset = worded([(2, 10), (2, 100)] * 6)
+    sampler = EpochBatchSampler(dataset, 3, seed=1, max_items=max_items, length_aware=True)
+    for epoch in range(4):
+        batches = served(sampler, epoch)
+        assert sorted(flat(batches)) == list(range(12))
+        assert sorted([row % 2 for row in batch] for batch in batches) == [[0] * 3] * 2 + [[1] * 3] * 2
+    mixed = served(EpochBatchSampler(dataset, 3, seed=1, max_items=max_items), 0)
+    assert any(len({row % 2 for row in batch}) == 2 for batch in mixed)
+
+
+def test_batches_of_like_length_come_in_random_order_and_the_incomplete_one_last() -> None:
+    sampler = EpochBatchSampler(worded([(1, words) for words in range(10, 440, 10)]), 4, length_aware=True)
+    orders = []
+    for epoch in range(6):
+        batches = served(sampler, epoch)
+        assert [len(batch) for batch in batches] == [4] * 10 + [3]
+        orders.append(tuple(np.argsort([max(batch) for batch in batches[:10]])))
+    assert len(set(orders)) == 6
+
+
+def test_like_length_and_a_bound_leave_less_padding() -> None:
+    generator = np.random.default_rng(0)
+    sizes, widths = generator.integers(2, 9, 400), generator.lognormal(3, 0.5, 400).astype(int)
+    shapes = list(zip(sizes.tolist(), widths.tolist(), strict=True))
+    for max_items in (None, 64):
+        cells = []
+        for length_aware in (False, True):
+            sampler = EpochBatchSampler(worded(shapes), 16, max_items=max_items, length_aware=length_aware)
+            cells.append(sum(sizes[batch].sum() * widths[batch].max() for batch in served(sampler, 0)))
+        assert cells[1] < 0.7 * cells[0]
+
+
+@settings(deadline=None, max_examples=60)
+@given(
+    epochs=st.lists(
+        st.lists(st.tuples(st.integers(2, 12), st.integers(1, 30)), min_size=1, max_size=25), min_size=1, max_size=3
+    ),
+    batch_size=st.integers(1, 9),
+    max_items=st.none() | st.integers(12, 40),
+    epoch=st.integers(0, 6),
+    seed=st.integers(0, 3),
+)
+def test_like_length_changes_neither_bounds_nor_which_rows_are_served(epochs, batch_size, max_items, epoch, seed):
+    dataset = worded(*epochs)
+    sampler = EpochBatchSampler(dataset, batch_size, seed=seed, max_items=max_items, length_aware=True)
+    plain = EpochBatchSampler(dataset, batch_size, seed=seed, max_items=max_items)
+    batches, others = served(sampler, epoch), served(plain, epoch)
+    assert Counter(flat(batches)) == Counter(flat(others))
+    assert len(batches) == len(sampler) == len(plain)
+    sizes = np.array([n_items for of_epoch in epochs for n_items, _ in of_epoch])
+    if max_items is None:
+        assert [len(batch) for batch in batches] == [len(batch) for batch in others]
+    else:
+        assert all(1 <= len(batch) <= batch_size and sizes[batch].sum() <= max_items for batch in batches)
+        assert sorted(sizes[batch].sum() for batch in batches) == sorted(sizes[batch].sum() for batch in others)
+    again = EpochBatchSampler(dataset, batch_size, seed=seed, max_items=max_items, length_aware=True)
+    assert served(again, epoch) == batches
+
+
+def test_like_length_needs_texts() -> None:
+    with pytest.raises(UsageError, match="length_aware needs instances of build_instances"):
+        EpochBatchSampler(sized([3, 4]), 2, length_aware=True)
