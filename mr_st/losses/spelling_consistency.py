@@ -95,8 +95,10 @@ class SpellingConsistencyLoss(GradedLoss):
         loss_options: Mapping[str, Any] | None = None,
         *,
         reduction: Reduction = "sum",
+        mini_batch_size: int | None = None,
+        mini_batch_tokens: int | None = None,
     ) -> None:
-        super().__init__(model, reduction)
+        super().__init__(model, reduction, mini_batch_size=mini_batch_size, mini_batch_tokens=mini_batch_tokens)
         if not 0 <= weight < float("inf"):
             raise UsageError(f"weight is {weight}; expected a number of 0 or more")
         self.weight = float(weight)

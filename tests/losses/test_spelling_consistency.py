@@ -2,15 +2,19 @@ from __future__ import annotations
 
 import copy
 import math
+from pathlib import Path
 
 import loss_reference as reference
 import pytest
 import torch
 from ragged import ragged_batch
+from sentence_transformers.sentence_transformer.losses import MatryoshkaLoss
 
 from mr_st.errors import UsageError
 from mr_st.losses import LOSSES, GradedSupConLoss
 from mr_st.losses.spelling_consistency import VARIANT, SpellingConsistencyLoss
+from mr_st.models import build_two_tower
+from mr_st.training import GradedCollator
 from mr_st.training.loss_files import loss_parameters
 
 OTHERS = [name for name in LOSSES if name != "spelling_consistency"]
@@ -232,3 +236,42 @@ def test_wrong_rows_are_named() -> None:
 def test_bad_settings_are_refused(options: dict, message: str) -> None:
     with pytest.raises(UsageError, match=message):
         SpellingConsistencyLoss(None, **options)
+
+
+ROWS = [
+    {"query": "red shoes", "items": ["red shoes", "mug", "shirt"], "labels": [2, 0, 1], "variant": "red shoez"},
+    {"query": "coffee mug", "items": ["mug", "black coffee mug small"], "labels": [1, 2], "variant": None},
+    {"query": "desk lamp", "items": ["desk", "led lamp"], "labels": [0, 2], "variant": "dsk lamp"},
+]
+
+
+def trained(base: Path, matryoshka: bool, weight: float = 1.0, **options: int):
+    """The loss of one batch and the gradients of model and temperature."""
+    model = build_two_tower(base, 8, device="cpu").eval().double()  # without dropout
+    loss: torch.nn.Module = SpellingConsistencyLoss(model, weight=weight, **options).double()
+    own = loss.log_tau
+    if matryoshka:
+        loss = MatryoshkaLoss(model, loss, [8, 4])
+    batch = GradedCollator.from_trainer_args(model)(ROWS)
+    columns = [
+        {key.removeprefix(column): value for key, value in batch.items() if key.startswith(column)}
+        for column in ("query_", "items_", "variant_")
+    ]
+    value = loss(columns, batch["label"])
+    value.backward()
+    gradients = {name: p.grad for name, p in model.named_parameters() if p.grad is not None}
+    return value.item(), {**gradients, "log_tau": own.grad}
+
+
+@pytest.mark.parametrize("matryoshka", [False, True])
+@pytest.mark.parametrize("bound", [{"mini_batch_size": 1}, {"mini_batch_size": 2}, {"mini_batch_tokens": 12}])
+def test_gradient_caching_and_matryoshka(tiny_base: Path, matryoshka: bool, bound: dict) -> None:
+    value, gradients = trained(tiny_base, matryoshka)
+    cached, of_cached = trained(tiny_base, matryoshka, **bound)
+    assert cached == pytest.approx(value, abs=1e-9)
+    assert of_cached.keys() == gradients.keys()
+    for name, gradient in gradients.items():
+        torch.testing.assert_close(of_cached[name], gradient, atol=1e-9, rtol=1e-7, msg=name)
+    without, of_without = trained(tiny_base, matryoshka, weight=0.0)
+    assert without < value  # the variants were there
+    assert any(not torch.equal(of_without[name], gradient) for name, gradient in gradients.items())
