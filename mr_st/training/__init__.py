@@ -9,6 +9,7 @@ _HOME = {
     "EpochBatchSampler": "sampler",
     "EvaluateEvenly": "callbacks",
     "GradedCollator": "collator",
+    "KnownGrades": "known",
     "MarkComplete": "checkpoints",
     "SaveLossParameters": "callbacks",
     "StageConfig": "config",
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from mr_st.training.checkpoints import MarkComplete
     from mr_st.training.collator import GradedCollator
     from mr_st.training.config import StageConfig
+    from mr_st.training.known import KnownGrades
     from mr_st.training.sampler import EpochBatchSampler
     from mr_st.training.stage import StageResult, train_stage
 

@@ -38,6 +38,8 @@ class StageConfig(BaseModel):
         precision: "fp32", or "bf16"/"fp16" autocast (a GPU's matter: on most CPUs they are slower).
         gradient_checkpointing: Trade time for memory.
         max_seq_length: Where texts are cut, in tokens; None keeps the model's own. It is saved with the model.
+        known_in_batch: Also learn from pairs of one instance's query and another instance's item, where the training
+            judgments grade them (ours). ``train_stage`` must be given ``known`` then; a recipe does so.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -58,6 +60,7 @@ class StageConfig(BaseModel):
     precision: Literal["fp32", "bf16", "fp16"] = "fp32"
     gradient_checkpointing: bool = False
     max_seq_length: int | None = Field(default=None, ge=1)
+    known_in_batch: bool = False
 
     @model_validator(mode="after")
     def _check(self) -> StageConfig:

@@ -35,6 +35,7 @@ from mr_st.training.callbacks import (
 from mr_st.training.checkpoints import COMPLETE_FILE, MarkComplete, last_complete_checkpoint
 from mr_st.training.collator import GradedCollator
 from mr_st.training.config import StageConfig
+from mr_st.training.known import KnownGrades
 from mr_st.training.sampler import EpochBatchSampler
 
 __all__ = ["StageResult", "train_stage"]
@@ -96,6 +97,7 @@ def train_stage(
     loss_state: Mapping[str, Any] | None = None,
     show_progress: bool = True,
     overwrite: bool = False,
+    known: KnownGrades | None = None,
 ) -> StageResult:
     """Train a model on graded instances, or go on where a killed run stopped, or return what a finished one left.
 
@@ -114,6 +116,7 @@ def train_stage(
         loss_state: Learned values to begin with, by name, e.g. ``StageResult.loss_state`` of another stage.
         show_progress: Draw a progress bar.
         overwrite: Delete what a stage with other settings left in ``out_dir``, instead of refusing.
+        known: For ``config.known_in_batch``: ``KnownGrades.from_dataset`` of the instances' dataset and split.
 
     Raises:
         UsageError: ``out_dir`` holds a stage with other settings (they are named), or settings without a meaning.
@@ -129,6 +132,13 @@ def train_stage(
         "evaluator": _evaluator_settings(evaluator),
         "loss_state": {name: torch.as_tensor(value).tolist() for name, value in (loss_state or {}).items()},
     }
+    if config.known_in_batch != (known is not None):
+        raise UsageError(
+            f"config.known_in_batch is {config.known_in_batch} and known is {'not ' * (known is not None)}None; give "
+            "both, known=KnownGrades.from_dataset(dataset, split), or neither"
+        )
+    if known is not None:
+        settings["known"] = known.identity
     identity = settings_hash(settings)
     finished = _open_folder(out, settings, identity, overwrite)
     if finished is not None:
@@ -136,7 +146,7 @@ def train_stage(
     if isinstance(model, (str, Path)):
         model = load_sentence_transformer(model)
     with _quiet(model):
-        return _run(model, instances, config, out, evaluator, loss_state, show_progress, identity)
+        return _run(model, instances, config, out, evaluator, loss_state, show_progress, identity, known)
 
 
 def _run(
@@ -148,6 +158,7 @@ def _run(
     loss_state: Mapping[str, Any] | None,
     show_progress: bool,
     identity: str,
+    known: KnownGrades | None,
 ) -> StageResult:
     set_seed(config.seed)
     if config.max_seq_length is not None:
@@ -170,7 +181,7 @@ def _run(
             train_dataset=instances,
             loss=loss,
             evaluator=evaluator,
-            data_collator=GradedCollator.from_trainer_args(model, args),
+            data_collator=GradedCollator.from_trainer_args(model, args, known),
             callbacks=[
                 EvaluateEvenly(config.evaluations, is_evaluating=evaluator is not None),
                 SaveLossParameters(loss),
