@@ -12,6 +12,7 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 
 from mr_st.errors import MrStError
 from mr_st.files import read_json, write_json
+from mr_st.training.ranks import n_ranks, wait_for_ranks
 
 __all__ = ["COMPLETE_FILE", "MarkComplete", "checkpoints_of", "is_complete", "last_complete_checkpoint"]
 
@@ -20,7 +21,7 @@ _STATE_FILE = "trainer_state.json"
 
 
 class MarkComplete(TrainerCallback):
-    """Writes ``complete.json`` (every file with its size, and the seconds trained so far) into each checkpoint, last.
+    """Writes ``complete.json`` (every file with its size, the seconds trained so far, ...) into each checkpoint, last.
 
     Then it deletes the checkpoints that are neither the newest nor the best. The trainer itself would do so before
     the new checkpoint is whole: leave its ``save_total_limit`` at None. Give this callback after those that write
@@ -28,10 +29,12 @@ class MarkComplete(TrainerCallback):
 
     Args:
         seconds_before: Seconds trained before this process began.
+        n_shares: How many processes the stage began with, each with its share of a step; None: those there are now.
     """
 
-    def __init__(self, seconds_before: float = 0.0) -> None:
+    def __init__(self, seconds_before: float = 0.0, n_shares: int | None = None) -> None:
         self.seconds_before = seconds_before
+        self.n_shares = n_shares
         self.began = time.monotonic()
 
     @property
@@ -45,6 +48,7 @@ class MarkComplete(TrainerCallback):
         self.began = time.monotonic()
 
     def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+        wait_for_ranks()  # each writes the state of its random numbers
         if not state.is_world_process_zero:
             return
         folder = Path(str(args.output_dir))
@@ -52,9 +56,13 @@ class MarkComplete(TrainerCallback):
         files = {p.relative_to(newest).as_posix(): p.stat().st_size for p in sorted(newest.rglob("*")) if p.is_file()}
         del files[_STATE_FILE]  # read and checked as JSON instead, so that it can be corrected
         files.pop(COMPLETE_FILE, None)
-        write_json(
-            newest / COMPLETE_FILE, {"step": state.global_step, "seconds": round(self.seconds, 3), "files": files}
-        )
+        record = {
+            "step": state.global_step,
+            "seconds": round(self.seconds, 3),
+            "n_ranks": self.n_shares or n_ranks(),
+            "files": files,
+        }
+        write_json(newest / COMPLETE_FILE, record)
         keep = {newest.name, Path(state.best_model_checkpoint or newest).name}
         for old in checkpoints_of(folder):
             if old.name not in keep:
