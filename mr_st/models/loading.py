@@ -11,6 +11,7 @@ from sentence_transformers import SentenceTransformer
 from transformers.utils import logging as transformers_logging
 
 from mr_st.errors import MrStError, require_extra
+from mr_st.models.lora import unfreeze_lora
 
 __all__ = ["MINILM_HUB_ID", "load_sentence_transformer", "resolve_base"]
 
@@ -51,6 +52,8 @@ def resolve_base(base: str | Path) -> tuple[str, str | None]:
 def load_sentence_transformer(base: str | Path, **options: Any) -> SentenceTransformer:
     """``SentenceTransformer(base)`` for what :func:`resolve_base` takes; remote code is never run.
 
+    LoRA adapters in it are trainable, as they were when they were saved.
+
     Raises:
         MrStError: there is no such model, or it cannot be reached or read; one line, never with a token in it.
     """
@@ -60,7 +63,7 @@ def load_sentence_transformer(base: str | Path, **options: Any) -> SentenceTrans
     shows_bars = transformers_logging.is_progress_bar_enabled()
     transformers_logging.disable_progress_bar()
     try:
-        return SentenceTransformer(where, trust_remote_code=False, **options)
+        model = SentenceTransformer(where, trust_remote_code=False, **options)
     except Exception as error:
         reason = _without_secrets(f"{type(error).__name__}: {error}".splitlines()[0])
         raise MrStError(f"base model {str(base)!r} cannot be loaded ({reason[:200]}); check it or take another") from (
@@ -69,6 +72,8 @@ def load_sentence_transformer(base: str | Path, **options: Any) -> SentenceTrans
     finally:
         if shows_bars:
             transformers_logging.enable_progress_bar()
+    unfreeze_lora(model)
+    return model
 
 
 def _check_on_hub(hub_id: str) -> None:
