@@ -1,7 +1,12 @@
 """More training pairs from the ones at hand: misspelt queries, synthetic queries, and golden test sets."""
 
 from mr_st.augment.golden import GoldenReport, GoldenSet, build_golden_set
-from mr_st.augment.misspelt import add_misspelt_queries, misspelt_pairs, substitute_misspelt_queries
+from mr_st.augment.misspelt import (
+    add_misspelt_queries,
+    misspelt_pairs,
+    misspelt_variants,
+    substitute_misspelt_queries,
+)
 from mr_st.augment.misspelt_report import MisspeltReport
 from mr_st.augment.model_writer import ModelQueryWriter
 from mr_st.augment.query_writer import ItemFeatures, QueryWriter
@@ -21,5 +26,6 @@ __all__ = [
     "add_synthetic_queries",
     "build_golden_set",
     "misspelt_pairs",
+    "misspelt_variants",
     "substitute_misspelt_queries",
 ]

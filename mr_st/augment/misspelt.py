@@ -18,7 +18,7 @@ from mr_st.data.schema import arrow_schema, arrow_table, to_dataset
 from mr_st.errors import UsageError
 from mr_st.text.spelling import SpellingChannel, text_rng
 
-__all__ = ["add_misspelt_queries", "misspelt_pairs", "substitute_misspelt_queries"]
+__all__ = ["add_misspelt_queries", "misspelt_pairs", "misspelt_variants", "substitute_misspelt_queries"]
 
 KIND = "spelling"
 """The kind of a query that is a misspelling."""
@@ -160,6 +160,41 @@ def misspelt_pairs(
     clean = pa.array([texts[variant.row] for variant in variants], pa.string())
     misspelt = pa.array([variant.text for variant in variants], pa.string())
     return to_dataset(pa.table({"clean": clean, "misspelt": misspelt}))
+
+
+def misspelt_variants(
+    dataset: GradedDataset,
+    share: float = 0.4,
+    split: str = "train",
+    seed: int = 0,
+    channel: SpellingChannel | None = None,
+) -> tuple[dict[str, str], MisspeltReport]:
+    """A misspelling of a share of a split's queries, for ``build_instances(variants=...)``; the dataset stays.
+
+    The queries and their misspellings are those that :func:`add_misspelt_queries` adds.
+
+    Args:
+        dataset, share, split, seed, channel: As in :func:`add_misspelt_queries`.
+
+    Returns:
+        Query id -> misspelt text, in the order of the queries, and what was done.
+
+    Raises:
+        UsageError: a share outside 0..1, or no such split.
+
+    Source: arXiv 2602.17654 compares such a regulariser with additive augmentation, and finds it worse.
+
+    Example:
+        >>> from mr_st.data import build_instances
+        >>> from mr_st.data.marketplace import load_marketplace
+        >>> dataset = load_marketplace("tiny")
+        >>> variants, report = misspelt_variants(dataset, share=1.0)
+        >>> "variant" in build_instances(dataset, variants=variants)[0]
+        True
+    """
+    variants, report = _draw("regularise", dataset, share, split, seed, channel)
+    ids = dataset.queries["query_id"][:]
+    return {ids[variant.row]: variant.text for variant in variants}, report
 
 
 class _Variant(NamedTuple):

@@ -21,7 +21,7 @@ class MisspeltReport:
     """Counts of one augmentation.
 
     Args:
-        way: additive, in-place or pairs.
+        way: additive, in-place, pairs or regularise.
         split: Whose queries.
         share: What was asked for.
         seed: Of the draw.

@@ -56,6 +56,7 @@ def build_instances(
     item_text_levels: int | None = 2,
     max_chars: int | None = 400,
     annotator: _Grader | None = None,
+    variants: Mapping[str, str] | None = None,
 ) -> Dataset:
     """Lay out the training rows of all epochs: ids in the table, texts on access.
 
@@ -74,16 +75,20 @@ def build_instances(
         max_chars: Where an item's text is cut.
         annotator: Grades random items for queries whose judgments all have one grade (as many as the cap of grade 0);
             without it, and where the graded items bring no second grade, such queries are left out and counted.
+        variants: Query id -> a misspelling of that query, for ``SpellingConsistencyLoss``; see
+            :func:`mr_st.augment.misspelt_variants`. Ids that have no instance here are passed over.
 
     Returns:
         The rows, those of epoch 0 first; above 64 MiB they are memory-mapped from a temporary file (see
         :func:`~mr_st.data.spool.spool_table`). A row or slice gives ``query: str``, ``items: list[str]``,
-        ``labels: list[int]``, items of the highest grade first. On disk (and through ``.with_format("numpy")``) the
-        columns are epoch (int32), query_row (int32), item_rows (list of int32), labels (list of int8). The attributes
-        ``left_out_queries`` and ``filled_queries`` count the one-grade queries.
+        ``labels: list[int]``, items of the highest grade first; with ``variants``, also ``variant: str | None``. On
+        disk (and through ``.with_format("numpy")``) the columns are epoch (int32), query_row (int32), item_rows (list
+        of int32), labels (list of int8). The attributes ``left_out_queries`` and ``filled_queries`` count the
+        one-grade queries.
 
     Raises:
-        UsageError: an argument has no meaning, there is no such split, or no query has two grades.
+        UsageError: an argument has no meaning, there is no such split, no query has two grades, or a variant is given
+            for an id that no query has.
 
     Example:
         >>> dataset = GradedDataset.from_tables(
@@ -99,6 +104,10 @@ def build_instances(
     """
     if epochs < 1 or seed < 0:
         raise UsageError(f"build_instances: epochs={epochs}, seed={seed}; give epochs >= 1 and seed >= 0")
+    variant_of_row = None
+    if variants is not None:
+        rows = dataset.query_rows(list(variants)).tolist()
+        variant_of_row = dict(zip(rows, variants.values(), strict=True))
     n_grades = dataset.scale.n_grades
     cap = _caps(caps, n_grades)
     pairs = dataset.judged_pairs(split)
@@ -128,7 +137,7 @@ def build_instances(
         f"{len(instances):,} instances of {dataset.name}, split {split}, {epochs} epochs, seed {seed}; one-grade "
         f"queries: {len(filled):,} filled with graded random items, {len(left_out):,} left out"
     )
-    instances.set_transform(ResolveTexts(dataset, item_text_levels, max_chars))
+    instances.set_transform(ResolveTexts(dataset, item_text_levels, max_chars, variant_of_row))
     instances.left_out_queries = len(left_out)
     instances.filled_queries = len(filled)
     return instances
@@ -141,13 +150,21 @@ class ResolveTexts:
         dataset: Where the texts are; they are shared, not copied.
         item_text_levels: Taxonomy levels in an item's text.
         max_chars: Where an item's text is cut.
+        variants: Row of a query -> its misspelling; None: the texts have no column ``variant``.
     """
 
-    def __init__(self, dataset: GradedDataset, item_text_levels: int | None = 2, max_chars: int | None = 400):
+    def __init__(
+        self,
+        dataset: GradedDataset,
+        item_text_levels: int | None = 2,
+        max_chars: int | None = 400,
+        variants: Mapping[int, str] | None = None,
+    ):
         self.queries = dataset.queries.select_columns(["text"])
         self.items = dataset.items.select_columns(["title", "category_path"])
         self.item_text_levels = item_text_levels
         self.max_chars = max_chars
+        self.variants = variants
 
     def __call__(self, batch: dict[str, list[Any]]) -> dict[str, list[Any]]:
         """Resolve a batch of instances."""
@@ -159,11 +176,14 @@ class ResolveTexts:
             row: format_item(title, path, self.item_text_levels, self.max_chars)
             for row, title, path in zip(rows.tolist(), items["title"], items["category_path"], strict=True)
         }
-        return {
+        resolved = {
             "query": list(self.queries[batch["query_row"]]["text"]),
             "items": [[texts[row] for row in rows] for rows in batch["item_rows"]],
             "labels": batch["labels"],
         }
+        if self.variants is not None:
+            resolved["variant"] = [self.variants.get(int(row)) for row in batch["query_row"]]
+        return resolved
 
 
 class _Plan(NamedTuple):

@@ -12,7 +12,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mr_st.augment.misspelt import add_misspelt_queries, misspelt_pairs, substitute_misspelt_queries
+from mr_st.augment.misspelt import (
+    add_misspelt_queries,
+    misspelt_pairs,
+    misspelt_variants,
+    substitute_misspelt_queries,
+)
 from mr_st.augment.misspelt_report import MisspeltReport, plot_edit_distances
 from mr_st.data import GradedDataset
 from mr_st.data.marketplace import MarketplacePolicy, load_marketplace
@@ -266,7 +271,19 @@ def test_pairs_of_clean_and_misspelt_texts(dataset: GradedDataset) -> None:
     assert {tuple(row.values()) for row in some} <= {tuple(row.values()) for row in pairs}
 
 
-@pytest.mark.parametrize("augment", [add_misspelt_queries, substitute_misspelt_queries, misspelt_pairs])
+def test_variants_by_query_id_are_those_that_additive_adds(dataset: GradedDataset) -> None:
+    variants, report = misspelt_variants(dataset)
+    made, additive = add_misspelt_queries(dataset)
+    added = [row for row in made.queries if row["kind"] == "spelling"]
+    assert list(variants.items()) == [(row["source_query_id"], row["text"]) for row in added]
+    assert (report.way, report.n_pairs) == ("regularise", 0)
+    assert (report.n_queries, report.n_variants) == (additive.n_queries, additive.n_variants) == (20, 8)
+    assert variants != misspelt_variants(dataset, seed=1)[0]
+
+
+@pytest.mark.parametrize(
+    "augment", [add_misspelt_queries, substitute_misspelt_queries, misspelt_pairs, misspelt_variants]
+)
 @pytest.mark.parametrize(
     ("options", "message"),
     [

@@ -115,6 +115,21 @@ def test_texts_are_resolved_on_access():
     assert build_instances(make({0: [2, 0]}))[0]["items"][0] == "item 0. Category: A > B"
 
 
+def test_variants_stand_beside_their_queries():
+    dataset = make({0: [2, 0], 1: [1, 0], 2: [1, 1]})
+    instances = build_instances(dataset, variants={"1": "qery 1", "2": "has no instance"})
+    assert list(instances[0]) == ["query", "items", "labels", "variant"]
+    assert instances[:]["query"] == ["query 0", "query 1"]
+    assert instances[:]["variant"] == [None, "qery 1"]
+    assert pickle.loads(pickle.dumps(instances))[1]["variant"] == "qery 1"
+    plain = build_instances(dataset)
+    assert rows(plain) == rows(instances)
+    assert "variant" not in plain[0]
+    assert build_instances(dataset, variants={})[0]["variant"] is None
+    with pytest.raises(UsageError, match="no query has the id 'other'"):
+        build_instances(dataset, variants={"1": "x", "other": "y"})
+
+
 def test_the_transform_survives_select_shuffle_pickle_and_workers():
     from torch.utils.data import DataLoader
 

@@ -70,8 +70,8 @@ def test_texts_are_those_of_the_instances() -> None:
 
 def test_one_text_with_two_grades_is_left_out() -> None:
     queries, items = {"a": "q", "b": "p", "c": "p"}, {"x": "Mug", "y": "Mug", "z": "Hat"}
-    judgments = [("a", "x", 2, "train"), ("a", "y", 0, "train"), ("a", "z", 1, "train"),
-                 ("b", "z", 1, "train"), ("c", "z", 1, "train"), ("b", "x", 0, "train"), ("c", "x", 2, "train")]  # fmt: skip
+    judged = ["a x 2", "a y 0", "a z 1", "b z 1", "c z 1", "b x 0", "c x 2"]
+    judgments = [(q, i, int(grade), "train") for q, i, grade in map(str.split, judged)]
     known = KnownGrades.from_dataset(make(judgments, queries, items), item_text_levels=0)
     assert known.among(["p", "q"], ["Mug", "Hat"]).tolist() == [[0, 1, 1], [1, 1, 1]]
 
