@@ -26,6 +26,8 @@ class TemperatureMixin(nn.Module):
     """
 
     log_tau: nn.Parameter
+    averages_over_ranks: bool = True
+    """Whether the backward pass averages the gradient over the ranks. False: someone else does, before the step."""
     temperature_range: tuple[float, float]
 
     def init_temperature(self, temperature: float, is_learned: bool, temperature_range: tuple[float, float]) -> None:
@@ -49,7 +51,10 @@ class TemperatureMixin(nn.Module):
     def tau(self, dtype: torch.dtype) -> Tensor:
         """The temperature in use as a differentiable scalar of ``dtype``."""
         low, high = self.temperature_range
-        log_tau = cast(Tensor, _AverageOverRanks.apply(self.log_tau)).to(dtype)
+        log_tau: Tensor = self.log_tau
+        if self.averages_over_ranks:
+            log_tau = cast(Tensor, _AverageOverRanks.apply(log_tau))
+        log_tau = log_tau.to(dtype)
         return cast(Tensor, _OneSidedClamp.apply(log_tau, math.log(low), math.log(high))).exp()
 
     def temperature_config(self) -> dict[str, Any]:

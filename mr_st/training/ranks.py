@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Iterable
 from typing import Any, TypeVar, cast
 
 import torch
-from torch import distributed
+from torch import distributed, nn
 
 from mr_st.errors import MrStError
 
-__all__ = ["everywhere", "join_ranks", "n_ranks", "on_first_rank", "rank", "wait_for_ranks"]
+__all__ = ["average_gradients", "everywhere", "join_ranks", "n_ranks", "on_first_rank", "rank", "wait_for_ranks"]
 
 T = TypeVar("T")
 
 
 def join_ranks() -> None:
     """Join the other processes that ``torchrun`` or ``accelerate launch`` started; nothing when there are none."""
-    from accelerate import PartialState
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1 and not _is_distributed():
+        from accelerate import PartialState
 
-    PartialState(cpu=not torch.cuda.is_available())
+        PartialState(cpu=not torch.cuda.is_available())
 
 
 def n_ranks() -> int:
@@ -71,6 +73,22 @@ def on_first_rank(work: Callable[[], T]) -> T:
         if outcome[1] is not None:
             raise outcome[1]
     return cast(T, outcome[0])
+
+
+def average_gradients(parameters: Iterable[nn.Parameter]) -> None:
+    """Give each parameter the mean of its gradients over the ranks, where a rank without one counts as 0.
+
+    A parameter that has none on any rank keeps none. All ranks must give as many parameters, in the same order.
+    """
+    if n_ranks() == 1:
+        return
+    for parameter in parameters:
+        gradient = torch.zeros_like(parameter) if parameter.grad is None else parameter.grad
+        is_there = gradient.new_tensor([parameter.grad is not None])
+        total = torch.cat([gradient.flatten(), is_there])
+        distributed.all_reduce(total)
+        if total[-1] > 0:
+            parameter.grad = (total[:-1] / n_ranks()).view_as(parameter)
 
 
 def _is_distributed() -> bool:

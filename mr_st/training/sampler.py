@@ -16,7 +16,20 @@ from mr_st.errors import UsageError
 from mr_st.training import ranks
 from mr_st.training.lengths import longest_items
 
-__all__ = ["EpochBatchSampler"]
+__all__ = ["EpochBatchSampler", "tell_epoch"]
+
+
+def tell_epoch(dataloader: Any, epoch: int) -> None:
+    """Set the epoch of the batch sampler behind a dataloader, however many samplers accelerate has put before it.
+
+    Under several processes the trainer does not reach it when it resumes within an epoch, and would go on with the
+    batches of epoch 0.
+    """
+    sampler = getattr(dataloader, "batch_sampler", None)
+    while sampler is not None and not hasattr(sampler, "set_epoch"):
+        sampler = getattr(sampler, "batch_sampler", None)
+    if sampler is not None:
+        sampler.set_epoch(epoch)
 
 
 class EpochBatchSampler(DefaultBatchSampler):
