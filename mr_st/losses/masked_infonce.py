@@ -154,8 +154,9 @@ class MaskedInfoNCELoss(TemperatureMixin, GradedLoss):
     def _lse_of_unjudged(self, pairs: Pairs, tau: Tensor) -> Tensor:
         """For each pair, ``(P,)``, the log-sum-exp over the unjudged items that the mask keeps; -inf if none."""
         scores = pairs.queries @ pairs.items.T
-        unjudged = torch.zeros_like(scores, dtype=torch.bool)
-        unjudged[:, pairs.item_rows] = True  # an item that belongs to no instance is nobody's
+        in_batch = torch.zeros_like(scores[:1], dtype=torch.bool)
+        in_batch[0, pairs.item_rows] = True  # an item that belongs to no instance is nobody's
+        unjudged = in_batch.repeat(len(scores), 1)
         unjudged[pairs.query_rows, pairs.item_rows] = False
         # Sorted by similarity, what the margin keeps is a prefix of the row: one sort serves all positives of a query.
         similarities, order = scores.detach().masked_fill(~unjudged, torch.inf).sort(1)
