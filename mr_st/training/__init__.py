@@ -16,6 +16,8 @@ _HOME = {
     "StageResult": "stage",
     "TrainingProgress": "callbacks",
     "fit_cross_encoder": "annotator",
+    "load_loss": "loss_files",
+    "save_loss": "loss_files",
     "train_stage": "stage",
 }
 
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
     from mr_st.training.collator import GradedCollator
     from mr_st.training.config import StageConfig
     from mr_st.training.known import KnownGrades
+    from mr_st.training.loss_files import load_loss, save_loss
     from mr_st.training.sampler import EpochBatchSampler
     from mr_st.training.stage import StageResult, train_stage
 

@@ -36,6 +36,9 @@ class GradedCollator(SentenceTransformerDataCollator):
       of features, the distinct variants of its rows, encoded as queries are; and for each row that has one a label
       row ``(query_row, variant_row, VARIANT)``. ``SpellingConsistencyLoss`` takes such batches, no other loss does.
 
+    Rows of other datasets of a DatasetDict, which have no list of items, are collated as the stock trainer does, for
+    a loss of its own such as MultipleNegativesRankingLoss: give a Router the routes of all columns then.
+
     Give it to the stock trainer as ``data_collator=``. The trainer passes prompts and routes to its own collator
     only, so build this one with :meth:`from_trainer_args`.
 
@@ -82,6 +85,8 @@ class GradedCollator(SentenceTransformerDataCollator):
     def __call__(self, features: list[dict[str, Any]]) -> dict[str, Any]:
         if not features:
             return {}
+        if not self._is_graded(features[0]):
+            return super().__call__(features)
         row_of: dict[str, int] = {}
         labels: list[tuple[int, int, int]] = []
         for query_row, row in enumerate(features):
@@ -113,6 +118,19 @@ class GradedCollator(SentenceTransformerDataCollator):
             parts.append(torch.tensor(of_rows, dtype=torch.long))
         batch["label"] = torch.cat(parts)
         return batch
+
+    def _is_graded(self, row: dict[str, Any]) -> bool:
+        """Whether a row is meant for a graded loss; a row that only misspells a column is, and is refused later."""
+        texts = [name for name in row if name not in (*self.valid_label_columns, "dataset_name")]
+        if self.items_column in row or len(texts) < 2 or any(isinstance(row[name], (list, tuple)) for name in texts):
+            return True
+        routes = self._resolve_router_mapping(row)
+        if self.router_mapping and not any(name in routes for name in texts):
+            raise UsageError(
+                f"the model has routes, and none is given for the columns {', '.join(texts)}; add them to "
+                f'router_mapping: {{"{texts[0]}": "query", "{texts[1]}": "document"}}'
+            )
+        return False
 
     def _known_pairs(self, features: list[dict[str, Any]], texts: list[str], own: torch.Tensor) -> torch.Tensor:
         """(n, 3): label rows of the pairs across the batch whose grades are known, the batch's own left out."""

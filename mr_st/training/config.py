@@ -1,31 +1,41 @@
-"""The settings of a training stage. Light: no torch until a loss's options are checked."""
+"""The settings of a training stage. Light: no torch unless a loss, or its options, must be looked up."""
 
 from __future__ import annotations
 
+import difflib
 import inspect
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-__all__ = ["StageConfig"]
+__all__ = ["TEMPERATURE_LEARNING_RATE", "StageConfig"]
+
+TEMPERATURE_LEARNING_RATE = 5e-3
+"""Peak rate of the logarithm of a learned temperature (ours): in some hundred steps it can double or halve."""
 
 _CLIP_PER_INSTANCE = 250.0
+_LOSSES_OF_THE_METHOD = ("supcon", "circle")  # known without torch: recipes are read in commands that need none
 
 
 class StageConfig(BaseModel):
     """Settings of one stage, as a recipe writes them. A misspelt key is refused.
 
     Args:
-        loss: "supcon" (stage 1) or "circle" (stage 2).
-        loss_options: Keyword arguments of the loss, e.g. ``{"gamma": 64}``.
+        loss: A name in ``mr_st.losses.LOSSES``: "supcon" (stage 1), "circle" (stage 2) or another.
+        loss_options: Keyword arguments of the loss, e.g. ``{"gamma": 64}``. What the loss needs for other than three
+            grades (``options_for``) is filled in by ``train_stage``. All losses take ``reduction``, and
+            ``mini_batch_size`` (texts) or ``mini_batch_tokens``: gradient caching, which embeds a batch in pieces of
+            that size, so that memory no longer bounds ``queries_per_batch``, for about one more forward pass.
         epochs: Passes over the instances; the epochs that ``build_instances`` laid out start again when they run out.
         max_steps: Optimizer steps instead of epochs.
         learning_rate: Peak rate of the model, reached after the warm-up, then falling linearly to 0.
         temperature_learning_rate: Peak rate of a learned temperature (of its logarithm; ours). At the model's rate it
             would hardly move.
-        queries_per_batch: Instances a step; with ``max_items_per_batch``, at most.
-        max_items_per_batch: Items a step, at most, over its instances, which differ in size: the bound on memory. A
-            larger instance is refused. None for no bound.
+        queries_per_batch: Instances in a forward and backward pass; with ``max_items_per_batch``, at most.
+        max_items_per_batch: Items in a forward and backward pass, at most, over its instances, which differ in size:
+            the bound on memory. A larger instance is refused. None for no bound.
+        gradient_accumulation_steps: Batches a step; their gradients are averaged. To losses that look across the
+            instances of a batch it is not the same as one larger batch; gradient caching is.
         warmup_ratio: Share of the steps over which the rates rise.
         max_grad_norm: Clip of the model's gradient norm; 0 switches it off. None (ours): 250 for each instance of a
             batch under reduction "sum", 250 under "mean", so that both clip alike and only a spike is clipped. Seen
@@ -44,14 +54,15 @@ class StageConfig(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    loss: Literal["supcon", "circle"] = "supcon"
+    loss: str = "supcon"
     loss_options: dict[str, Any] = Field(default_factory=dict)
     epochs: int | None = Field(default=None, ge=1)
     max_steps: int | None = Field(default=None, ge=1)
     learning_rate: float = Field(default=2e-5, gt=0)
-    temperature_learning_rate: float = Field(default=5e-3, gt=0)
+    temperature_learning_rate: float = Field(default=TEMPERATURE_LEARNING_RATE, gt=0)
     queries_per_batch: int = Field(default=16, ge=1)
     max_items_per_batch: int | None = Field(default=None, ge=2)
+    gradient_accumulation_steps: int = Field(default=1, ge=1)
     warmup_ratio: float = Field(default=0.1, ge=0, lt=1)
     max_grad_norm: float | None = Field(default=None, ge=0)
     weight_decay: float = Field(default=0.01, ge=0)
@@ -61,6 +72,18 @@ class StageConfig(BaseModel):
     gradient_checkpointing: bool = False
     max_seq_length: int | None = Field(default=None, ge=1)
     known_in_batch: bool = False
+
+    @field_validator("loss")
+    @classmethod
+    def _check_loss(cls, name: str) -> str:
+        if name not in _LOSSES_OF_THE_METHOD:
+            from mr_st.losses import LOSSES
+
+            if name not in LOSSES:
+                near = difflib.get_close_matches(name, LOSSES, n=1)
+                mend = f"did you mean {near[0]}? " if near else ""
+                raise ValueError(f"there is no loss {name!r}; {mend}The losses are {', '.join(LOSSES)}")
+        return name
 
     @model_validator(mode="after")
     def _check(self) -> StageConfig:

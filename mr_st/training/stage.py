@@ -12,10 +12,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow.compute as pc
 import torch
 from datasets import Dataset
 from sentence_transformers import SentenceTransformer, SentenceTransformerTrainer, SentenceTransformerTrainingArguments
 from sentence_transformers.base.evaluation import BaseEvaluator
+from sentence_transformers.base.losses.gradcache import uses_gradient_cache
 from sentence_transformers.base.modules import Router
 from transformers import PrinterCallback, set_seed
 from transformers.utils import logging as transformers_logging
@@ -29,13 +31,13 @@ from mr_st.training.callbacks import (
     EvaluateEvenly,
     SaveLossParameters,
     TrainingProgress,
-    load_loss_parameters,
-    loss_parameters,
 )
 from mr_st.training.checkpoints import COMPLETE_FILE, MarkComplete, last_complete_checkpoint
 from mr_st.training.collator import GradedCollator
 from mr_st.training.config import StageConfig
 from mr_st.training.known import KnownGrades
+from mr_st.training.loss_files import load_loss_parameters, loss_parameters, save_loss
+from mr_st.training.ranks import everywhere, join_ranks, n_ranks, on_first_rank, wait_for_ranks
 from mr_st.training.sampler import EpochBatchSampler
 
 __all__ = ["StageResult", "train_stage"]
@@ -50,7 +52,8 @@ class StageResult:
     """What a finished stage left behind; ``stage.json`` holds the same.
 
     Args:
-        model_dir: The best model (the last one without an evaluator), loadable with ``SentenceTransformer``.
+        model_dir: The best model (the last one without an evaluator), loadable with ``SentenceTransformer``. Its
+            ``loss.json`` says what it was trained with, see :func:`mr_st.training.load_loss`.
         steps: Optimizer steps.
         seconds: Seconds spent on training and dev evaluation, over all processes that worked on it.
         loss_config: The loss and its settings, with the learned values that belong to the model.
@@ -59,6 +62,7 @@ class StageResult:
         dev_history: One entry a dev evaluation: ``{"step", metric: value, ...}``.
         log_history: One entry a log: ``{"step", "loss", "learning_rate", "temperature", "skipped_instances", ...}``.
         settings_hash: Of everything that decides the result.
+        n_ranks: How many processes shared each step; with other numbers of them the same settings give other models.
     """
 
     model_dir: Path
@@ -70,6 +74,7 @@ class StageResult:
     dev_history: list[dict[str, Any]] = field(repr=False)
     log_history: list[dict[str, Any]] = field(repr=False)
     settings_hash: str = ""
+    n_ranks: int = 1
 
     def load_model(self) -> SentenceTransformer:
         """The model, loaded from ``model_dir``."""
@@ -97,6 +102,7 @@ def train_stage(
     loss_state: Mapping[str, Any] | None = None,
     show_progress: bool = True,
     overwrite: bool = False,
+    n_grades: int | None = None,
     known: KnownGrades | None = None,
 ) -> StageResult:
     """Train a model on graded instances, or go on where a killed run stopped, or return what a finished one left.
@@ -104,6 +110,12 @@ def train_stage(
     Everything that decides the result (settings, model, instances, evaluator, loss state) is hashed into
     ``settings.json`` before the first step. The same call on the same folder resumes from the last whole checkpoint,
     with the same batches and the learned loss parameters, or returns at once when the stage is finished.
+
+    Under ``torchrun`` or ``accelerate launch`` every process makes the same call. A step then takes
+    ``queries_per_batch`` instances on each process and the mean of their gradients; process 0 alone writes and shows
+    progress, all wait for it and return the same result. A stage goes on under fewer processes when their number
+    divides the one it began with: they take turns at the same batches (gradient accumulation), so that only the draws
+    of dropout differ.
 
     Args:
         model: Trained in place when it is a SentenceTransformer; or a folder, a Hub id, or "minilm".
@@ -116,13 +128,17 @@ def train_stage(
         loss_state: Learned values to begin with, by name, e.g. ``StageResult.loss_state`` of another stage.
         show_progress: Draw a progress bar.
         overwrite: Delete what a stage with other settings left in ``out_dir``, instead of refusing.
+        n_grades: How many grades the dataset's scale has (``scale.n_grades``), for losses that must know; None: one
+            more than the highest label.
         known: For ``config.known_in_batch``: ``KnownGrades.from_dataset`` of the instances' dataset and split.
 
     Raises:
-        UsageError: ``out_dir`` holds a stage with other settings (they are named), or settings without a meaning.
+        UsageError: ``out_dir`` holds a stage with other settings (they are named) or one that so many processes
+            cannot go on with, the processes were given different stages, or settings without a meaning.
         MrStError: training diverged, or files are missing or unreadable.
     """
-    out = ensure_writable(Path(out_dir).expanduser()).resolve()
+    join_ranks()
+    out = on_first_rank(lambda: ensure_writable(Path(out_dir).expanduser()).resolve())
     if isinstance(model, (str, Path)) and not Path(model).is_dir():
         model = load_sentence_transformer(model)
     settings = {
@@ -131,6 +147,7 @@ def train_stage(
         "instances": _instances_hash(instances),
         "evaluator": _evaluator_settings(evaluator),
         "loss_state": {name: torch.as_tensor(value).tolist() for name, value in (loss_state or {}).items()},
+        "n_grades": _n_grades(instances, n_grades),
     }
     if config.known_in_batch != (known is not None):
         raise UsageError(
@@ -140,22 +157,47 @@ def train_stage(
     if known is not None:
         settings["known"] = known.identity
     identity = settings_hash(settings)
-    finished = _open_folder(out, settings, identity, overwrite)
+    _check_ranks_agree(settings)
+    finished = on_first_rank(lambda: _open_folder(out, settings, identity, overwrite))
     if finished is not None:
         return finished
     if isinstance(model, (str, Path)):
         model = load_sentence_transformer(model)
     with _quiet(model):
-        return _run(model, instances, config, out, evaluator, loss_state, show_progress, identity, known)
+        loss = _loss(model, config, settings["n_grades"], loss_state)
+        return _run(model, loss, instances, config, out, evaluator, show_progress, identity, known)
+
+
+def _loss(
+    model: SentenceTransformer, config: StageConfig, n_grades: int, loss_state: Mapping[str, Any] | None
+) -> GradedLoss:
+    loss_class = LOSSES[config.loss]
+    loss = loss_class(model, **{**loss_class.options_for(n_grades), **config.loss_options})
+    if loss.n_grades is not None and loss.n_grades < n_grades:
+        raise UsageError(
+            f"there are {n_grades} grades, and {config.loss} with loss_options {config.loss_options} knows "
+            f"{loss.n_grades}; leave them out, or give them for {n_grades} grades"
+        )
+    if loss_state:
+        load_loss_parameters(loss, loss_state)
+    return loss
+
+
+def _n_grades(instances: Dataset, given: int | None) -> int:
+    column: Any = instances.with_format("arrow", columns=["labels"])[:]["labels"]
+    there = int(pc.max(pc.list_flatten(column)).as_py() or 0) + 1
+    if given is not None and given < there:
+        raise UsageError(f"n_grades is {given}, and a training row has grade {there - 1}; grades run from 0")
+    return given or there
 
 
 def _run(
     model: SentenceTransformer,
+    loss: GradedLoss,
     instances: Dataset,
     config: StageConfig,
     out: Path,
     evaluator: BaseEvaluator | None,
-    loss_state: Mapping[str, Any] | None,
     show_progress: bool,
     identity: str,
     known: KnownGrades | None,
@@ -166,13 +208,17 @@ def _run(
     for name, parameter in model.named_parameters():
         if ".pooler." in name:  # BERT's pooler is not used: it gets no gradient, which DDP would stumble over
             parameter.requires_grad_(False)
-    loss = LOSSES[config.loss](model, **config.loss_options)
-    if loss_state:
-        load_loss_parameters(loss, dict(loss_state))
     checkpoints = out / _CHECKPOINTS
-    resume_from = last_complete_checkpoint(checkpoints)
-    marker = MarkComplete(read_json(resume_from / COMPLETE_FILE)["seconds"] if resume_from else 0.0)
-    args = _arguments(model, loss, instances, config, checkpoints, evaluator)
+    resume_from = on_first_rank(lambda: last_complete_checkpoint(checkpoints))
+    before = read_json(resume_from / COMPLETE_FILE) if resume_from else {}
+    n_shares = before.get("n_ranks", n_ranks())
+    if n_shares % n_ranks():
+        raise UsageError(
+            f"{out}: begun by {n_shares} process{'es' * (n_shares > 1)}, and {n_ranks()} cannot share its steps; "
+            f"start {n_shares}, or a number that divides it, or delete {checkpoints} to begin anew"
+        )
+    marker = MarkComplete(before.get("seconds", 0.0), n_shares)
+    args = _arguments(model, loss, instances, config, checkpoints, evaluator, n_shares)
     if resume_from is None or _step_of(resume_from) < args.max_steps:
         progress = TrainingProgress(show_progress, label=out.name)
         trainer = SentenceTransformerTrainer(
@@ -184,7 +230,7 @@ def _run(
             data_collator=GradedCollator.from_trainer_args(model, args, known),
             callbacks=[
                 EvaluateEvenly(config.evaluations, is_evaluating=evaluator is not None),
-                SaveLossParameters(loss),
+                SaveLossParameters(loss, config.temperature_learning_rate),
                 progress,
                 marker,
             ],
@@ -197,6 +243,15 @@ def _run(
     return _finish(model, loss, config, out, evaluator, identity)
 
 
+def _check_ranks_agree(settings: dict[str, Any]) -> None:
+    for rank, others in enumerate(everywhere(settings)):
+        if settings_hash(others) != settings_hash(settings):
+            raise UsageError(
+                f"the processes were given different stages: process {rank} has other "
+                f"{_difference(settings, others)}; build model, instances and evaluator alike in all"
+            )
+
+
 def _arguments(
     model: SentenceTransformer,
     loss: GradedLoss,
@@ -204,8 +259,8 @@ def _arguments(
     config: StageConfig,
     checkpoints: Path,
     evaluator: BaseEvaluator | None,
+    n_shares: int,
 ) -> SentenceTransformerTrainingArguments:
-    is_learned = any(p.requires_grad for p in loss_parameters(loss).values())
     has_router = any(isinstance(module, Router) for module in model.children())
     has_gpu = torch.cuda.is_available()
     if config.precision == "fp16" and not has_gpu:
@@ -214,9 +269,6 @@ def _arguments(
         output_dir=str(checkpoints),
         per_device_train_batch_size=config.queries_per_batch,
         learning_rate=config.learning_rate,
-        learning_rate_mapping={rf"(^|\.){n}$": config.temperature_learning_rate for n in loss_parameters(loss)}
-        if is_learned
-        else {},
         warmup_steps=config.warmup_ratio,
         max_grad_norm=config.clip(loss.reduction),
         weight_decay=config.weight_decay,
@@ -224,11 +276,14 @@ def _arguments(
         bf16=config.precision == "bf16",
         fp16=config.precision == "fp16",
         activation_checkpointing=config.gradient_checkpointing,
-        batch_sampler=partial(EpochBatchSampler, max_items=config.max_items_per_batch),
+        gradient_accumulation_steps=config.gradient_accumulation_steps * n_shares // n_ranks(),
+        batch_sampler=partial(EpochBatchSampler, max_items=config.max_items_per_batch, n_ranks=n_shares),
         router_mapping={"query": "query", "items": "document"} if has_router else {},
         use_cpu=not has_gpu,
         dataloader_pin_memory=has_gpu,
-        ddp_find_unused_parameters=False,
+        # With gradient caching each backward pass is one chunk's, which uses one route of a Router only.
+        ddp_find_unused_parameters=uses_gradient_cache(loss),
+        dataloader_drop_last=n_ranks() > 1,  # what the trainer wants then; the sampler leaves nothing incomplete
         disable_tqdm=True,
         report_to="none",
         logging_nan_inf_filter=False,  # a loss that is not finite must be seen, not averaged away
@@ -240,9 +295,9 @@ def _arguments(
     )
     sampler = EpochBatchSampler(
         instances, config.queries_per_batch, args.dataloader_drop_last, seed=config.seed,
-        max_items=config.max_items_per_batch,
+        max_items=config.max_items_per_batch, n_ranks=n_shares,
     )  # fmt: skip
-    per_epoch = -(-len(sampler) // args.world_size)
+    per_epoch = -(-len(sampler) // (n_shares * config.gradient_accumulation_steps))
     total = config.max_steps or per_epoch * (config.epochs or 1)
     args.max_steps = args.eval_steps = args.save_steps = total
     args.logging_steps = max(1, total // 50)
@@ -258,8 +313,9 @@ def _finish(
     identity: str,
 ) -> StageResult:
     """Write the model and the result from the checkpoints on disk, so that it does not matter who trained them."""
-    last = last_complete_checkpoint(out / _CHECKPOINTS)
+    last = on_first_rank(lambda: last_complete_checkpoint(out / _CHECKPOINTS))
     assert last is not None, "the trainer saves after its last step"
+    complete = read_json(last / COMPLETE_FILE)
     state = read_json(last / "trainer_state.json")
     best = None
     kept = last
@@ -272,19 +328,26 @@ def _finish(
     with torch.no_grad():
         model.load_state_dict(load_sentence_transformer(kept, device="cpu").state_dict())
     load_loss_parameters(loss, kept)
-    with atomic_folder(out / _MODEL) as folder:
-        model.save_pretrained(str(folder), create_model_card=False)
     result = StageResult(
         model_dir=out / _MODEL,
         steps=int(state["global_step"]),
-        seconds=float(read_json(last / COMPLETE_FILE)["seconds"]),
+        seconds=float(complete["seconds"]),
         loss_config={"loss": type(loss).__name__, **loss.get_config_dict()},
         loss_state={name: p.detach().cpu().tolist() for name, p in loss_parameters(loss).items()},
         best=best,
         dev_history=[_dev_entry(e) for e in state["log_history"] if any(k.startswith("eval_") for k in e)],
         log_history=[e for e in state["log_history"] if "loss" in e],
         settings_hash=identity,
+        n_ranks=complete.get("n_ranks", 1),
     )
+    wait_for_ranks()  # all have read the checkpoints
+    return on_first_rank(lambda: _write(result, model, loss, out))
+
+
+def _write(result: StageResult, model: SentenceTransformer, loss: GradedLoss, out: Path) -> StageResult:
+    with atomic_folder(out / _MODEL) as folder:
+        model.save_pretrained(str(folder), create_model_card=False)
+        save_loss(loss, folder)
     write_json(out / _RESULT_FILE, {**asdict(result), "model_dir": _MODEL})
     shutil.rmtree(out / _CHECKPOINTS, ignore_errors=True)
     return result

@@ -6,112 +6,113 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from datasets import Dataset
-from sentence_transformers import SentenceTransformerTrainer, SentenceTransformerTrainingArguments
+from datasets import Dataset, DatasetDict
+from sentence_transformers import SentenceTransformer
 from sentence_transformers.sentence_transformer.losses import MatryoshkaLoss
+from trainer_tools import entries, plain_trainer
+from transformers import TrainerCallback
 
 from mr_st.errors import MrStError
 from mr_st.losses import GradedSupConLoss, MultiClassCircleLoss
 from mr_st.models import build_two_tower
-from mr_st.training import EpochBatchSampler, EvaluateEvenly, GradedCollator, SaveLossParameters, TrainingProgress
-from mr_st.training.callbacks import load_loss_parameters, loss_parameters, save_loss_parameters
+from mr_st.training import EvaluateEvenly, SaveLossParameters, TrainingProgress
+from mr_st.training.loss_files import graded_losses
+from mr_st.training.loss_log import _merge
 
 
-def trainer_of(tiny_base: Path, out: Path, instances: Dataset, **options) -> SentenceTransformerTrainer:
+def tower(tiny_base: Path) -> SentenceTransformer:
     torch.manual_seed(0)
-    model = build_two_tower(tiny_base, 8, device="cpu")
-    loss = GradedSupConLoss(model)
-    args = SentenceTransformerTrainingArguments(
-        str(out), per_device_train_batch_size=4, max_steps=8, save_steps=3, save_strategy="steps", learning_rate=1e-3,
-        batch_sampler=EpochBatchSampler, report_to="none", use_cpu=True, disable_tqdm=True, logging_steps=1, seed=3,
-        **{"learning_rate_mapping": {"log_tau": 0.05}, "weight_decay": 0.5} | options,
-    )  # fmt: skip
-    return SentenceTransformerTrainer(
-        model=model, args=args, train_dataset=instances, loss=loss, callbacks=[SaveLossParameters(loss)],
-        data_collator=GradedCollator.from_trainer_args(model, args),
-    )  # fmt: skip
+    return build_two_tower(tiny_base, 8, device="cpu")
 
 
-def test_only_the_losss_own_parameters_are_found(tiny_base: Path) -> None:
-    model = build_two_tower(tiny_base, 8, device="cpu")
-    assert list(loss_parameters(GradedSupConLoss(model))) == ["log_tau"]
-    assert list(loss_parameters(MultiClassCircleLoss(model))) == []
-    assert list(loss_parameters(MatryoshkaLoss(model, GradedSupConLoss(model), [8, 4]))) == ["loss.log_tau"]
-    both = {"one": GradedSupConLoss(model), "two": MultiClassCircleLoss(model)}
-    assert list(loss_parameters(both)) == ["one.log_tau"]
-
-
-def test_saved_and_loaded_exactly(tmp_path: Path) -> None:
-    loss, other = GradedSupConLoss(None), GradedSupConLoss(None, temperature=0.5)
-    with torch.no_grad():
-        loss.log_tau.fill_(-1 / 3)
-    save_loss_parameters(loss, tmp_path)
-    load_loss_parameters(other, tmp_path)
-    assert torch.equal(loss.log_tau, other.log_tau)
-    load_loss_parameters(other, {"log_tau": loss.log_tau.item() * 2})
-    assert other.log_tau.item() == loss.log_tau.item() * 2
-    with pytest.raises(MrStError, match="use the same loss"):
-        load_loss_parameters(MultiClassCircleLoss(None), tmp_path)
-    with pytest.raises(MrStError, match="missing"):
-        load_loss_parameters(other, tmp_path / "elsewhere")
-    load_loss_parameters(MultiClassCircleLoss(None), tmp_path / "elsewhere")  # it has none to lose
-
-
-def test_tau_survives_save_and_resume_exactly(tiny_base: Path, tmp_path: Path, instances: Dataset) -> None:
-    whole = trainer_of(tiny_base, tmp_path / "a", instances)
-    whole.train()
-    assert abs(whole.loss.temperature - 0.05) > 1e-3  # it was learned, at its own rate
-    stopped = trainer_of(tiny_base, tmp_path / "c", instances)
-    stopped.add_callback(StopAt(6))
-    with pytest.raises(KeyboardInterrupt):
-        stopped.train()
-    again = trainer_of(tiny_base, tmp_path / "c", instances)
-    assert again.loss.temperature == pytest.approx(0.05)
-    again.train(resume_from_checkpoint=True)
-    assert again.loss.log_tau.item() == whole.loss.log_tau.item()
-    for a, b in zip(again.model.state_dict().values(), whole.model.state_dict().values(), strict=True):
-        assert torch.equal(a, b)
-
-
-class StopAt(SaveLossParameters):
-    """Breaks after a step, as a kill would: what was saved stays."""
-
-    def __init__(self, step: int) -> None:
-        self.step = step
-
-    def on_train_begin(self, *args, **kwargs) -> None: ...
-    def on_log(self, *args, **kwargs) -> None: ...
-    def on_train_end(self, *args, **kwargs) -> None: ...
-
-    def on_save(self, args, state, control, **kwargs) -> None:
-        if state.global_step == self.step:
-            raise KeyboardInterrupt
-
-
-def test_no_weight_decay_on_tau(tiny_base: Path, tmp_path: Path, instances: Dataset) -> None:
-    trainer = trainer_of(tiny_base, tmp_path, instances)
-    trainer.train()
-    groups = {id(p): group for group in trainer.optimizer.param_groups for p in group["params"]}
-    assert groups[id(trainer.loss.log_tau)]["weight_decay"] == 0
-    assert groups[id(trainer.model[2].sub_modules["query"][0].linear.weight)]["weight_decay"] == 0.5
-
-
-def test_a_shared_optimizer_group_is_refused(tiny_base: Path, tmp_path: Path, instances: Dataset) -> None:
-    with pytest.raises(MrStError, match="learning_rate_mapping"):
-        trainer_of(tiny_base, tmp_path, instances, learning_rate_mapping={}).train()
-
-
-def test_the_log_and_the_card_show_the_learned_temperature(tiny_base: Path, tmp_path: Path, rows: list[dict]) -> None:
+def test_the_log_shows_what_was_skipped_and_the_temperature(tiny_base: Path, tmp_path: Path, rows: list[dict]) -> None:
     one_grade = {"epoch": 0, "query": "red mug", "items": ["blue mug"], "labels": [1]}
     instances = Dataset.from_list([*[r for r in rows if r["epoch"] == 0][:7], one_grade])
-    trainer = trainer_of(tiny_base, tmp_path, instances)
+    model = tower(tiny_base)
+    trainer = plain_trainer(model, GradedSupConLoss(model), instances, tmp_path)
     trainer.train()
-    logs = [entry for entry in trainer.state.log_history if "loss" in entry]
+    logs = entries(trainer)
     assert [entry["instances"] for entry in logs] == [4] * 8
     assert sum(entry["skipped_instances"] for entry in logs) == 4  # once an epoch of two steps
     assert logs[-1]["temperature"] == pytest.approx(trainer.loss.temperature, abs=1e-6)
-    code = trainer.model.model_card_data.train_datasets[0]["loss"]["config_code"]
-    assert str(trainer.loss.get_config_dict()["temperature"]) in code
+
+
+def test_the_terms_of_a_loss_add_up_to_it(tiny_base: Path, tmp_path: Path, instances: Dataset) -> None:
+    model = tower(tiny_base)
+    trainer = plain_trainer(model, MultiClassCircleLoss(model), instances, tmp_path, logging_steps=2, max_steps=4)
+    trainer.train()
+    for entry in entries(trainer):
+        terms = [entry[name] for name in ("circle_1_over_0", "circle_2_over_0", "circle_2_over_1")]
+        assert all(term > 0 for term in terms)
+        live = entry["instances"] - entry["skipped_instances"]
+        assert sum(terms) * live / 2 == pytest.approx(entry["loss"], rel=1e-4)  # the loss is a step's sum
+
+
+def test_two_losses_do_not_overwrite_one_another(tiny_base: Path, tmp_path: Path, instances: Dataset) -> None:
+    model = tower(tiny_base)
+    circle = MultiClassCircleLoss(model)
+    loss = {"shop": GradedSupConLoss(model), "esci": circle, "wands": circle}
+    data = DatasetDict({name: instances.select(range(12)) for name in loss})
+    trainer = plain_trainer(model, loss, data, tmp_path, max_steps=9, logging_steps=9)
+    trainer.train()
+    (entry,) = entries(trainer)
+    assert entry["shop_instances"] == 12
+    assert entry["esci+wands_instances"] == 24  # they share one loss, and so its counts
+    assert entry["esci+wands_circle_2_over_0"] > 0
+    assert entry["shop_temperature"] == pytest.approx(loss["shop"].temperature, abs=1e-6)
+    assert "temperature" not in entry
+    assert "instances" not in entry
+
+
+def test_graded_losses_are_found_inside_wrappers(tiny_base: Path, tmp_path: Path, instances: Dataset) -> None:
+    model = tower(tiny_base)
+    inner = MultiClassCircleLoss(model)
+    loss = MatryoshkaLoss(model, inner, [8, 4])
+    assert graded_losses(loss) == {"": inner}
+    two = torch.nn.ModuleList([inner, GradedSupConLoss(model)])
+    assert list(graded_losses(two)) == ["0", "1"]
+    assert list(graded_losses({"shop": two, "esci": loss})) == ["shop.0+esci", "shop.1"]
+    trainer = plain_trainer(model, loss, instances, tmp_path, max_steps=1)
+    trainer.train()
+    assert entries(trainer)[0]["circle_2_over_1"] > 0
+
+
+def test_batches_of_an_evaluation_are_logged_apart(tiny_base: Path, tmp_path: Path, instances: Dataset) -> None:
+    model = tower(tiny_base)
+    held_out = instances.select(range(6))
+    options = {"eval_strategy": "steps", "eval_steps": 2, "logging_steps": 3, "max_steps": 6}
+    trainer = plain_trainer(model, MultiClassCircleLoss(model), instances, tmp_path, eval_dataset=held_out, **options)
+    trainer.train()
+    assert [(e["step"], e["instances"]) for e in entries(trainer)] == [(3, 12), (6, 12)]
+    evaluations = [entry for entry in trainer.state.log_history if "eval_loss" in entry]
+    assert [(e["step"], e["eval_instances"]) for e in evaluations] == [(2, 6), (4, 6), (6, 6)]
+    assert all(entry["eval_circle_2_over_0"] > 0 for entry in evaluations)
+
+
+def test_counts_add_up_and_means_are_weighted() -> None:
+    first = {"": {"instances": 4, "skipped_instances": 1, "a": 2.0}}
+    second = {"": {"instances": 1, "skipped_instances": 0, "a": 6.0, "b": 4.0}, "x": {"instances": 1}}
+    merged = _merge([{}, first, second])
+    assert merged == {"": {"instances": 5, "skipped_instances": 1, "a": 3.0, "b": 1.0}, "x": {"instances": 1}}
+    nothing = {"": {"instances": 2, "skipped_instances": 2}}
+    assert _merge([nothing, nothing]) == {"": {"instances": 4, "skipped_instances": 4}}
+
+
+def test_a_reporter_sees_the_entries_once_the_callback_stands_first(
+    tiny_base: Path, tmp_path: Path, instances: Dataset
+) -> None:
+    seen: list[dict] = []
+
+    class Reporter(TrainerCallback):
+        def on_log(self, args, state, control, logs=None, **kwargs) -> None:
+            seen.append(dict(logs))
+
+    model = tower(tiny_base)
+    trainer = plain_trainer(model, GradedSupConLoss(model), instances, tmp_path, max_steps=1)
+    trainer.callback_handler.callbacks.insert(0, Reporter())
+    trainer.callback_handler.callbacks.insert(0, trainer.pop_callback(SaveLossParameters))
+    trainer.train()
+    assert "temperature" in seen[0]
 
 
 def test_evaluations_are_spread_evenly() -> None:

@@ -340,7 +340,10 @@ def test_a_diverged_run_says_so(tiny_base: Path, rows: list[dict], tmp_path: Pat
         ({"epochs": 1, "max_steps": 3}, "either epochs or max_steps"),
         ({"epochs": 1, "loss_options": {"gamma": 3}}, "supcon has no option 'gamma'"),
         ({"epochs": 1, "loss": "circle", "loss_options": {"bands": "half"}}, "bands is 'half'"),
-        ({"epochs": 1, "loss": "triplet"}, "supcon"),
+        ({"epochs": 1, "loss": "listnett"}, "no loss 'listnett'; did you mean listnet. The losses are .*supcon"),
+        ({"epochs": 1, "loss": "hinge"}, "no loss 'hinge'; The losses are"),
+        ({"epochs": 1, "gradient_accumulation_steps": 0}, "gradient_accumulation_steps"),
+        ({"epochs": 1, "loss_options": {"mini_batch_size": 0}}, "mini_batch_size"),
         ({"epochs": 0}, "epochs"),
     ],
 )
