@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 __all__ = ["array_hash", "file_hash", "folder_hash", "model_hash", "settings_hash", "texts_hash"]
 
 _LENGTH = 16  # hexadecimal digits kept: 64 bits
+_ADAPTER_PLACES = ("base_model_name_or_path", "revision", "inference_mode", "peft_version")
 
 
 def settings_hash(value: Any) -> str:
@@ -85,6 +86,13 @@ def _model_settings(model: Any) -> dict[str, Any]:
         "max_seq_length": getattr(model, "max_seq_length", None),
         "truncate_dim": getattr(model, "truncate_dim", None),
     }
+    adapters = [  # LoRA: their scale is not in the weights
+        [name, adapter, {k: v for k, v in config.to_dict().items() if k not in _ADAPTER_PLACES}]
+        for name, module in model.named_modules()
+        for adapter, config in (getattr(module, "peft_config", None) or {}).items()
+    ]
+    if adapters:
+        settings["adapters"] = adapters
     tokenizer = getattr(model, "tokenizer", None)
     if tokenizer is not None and hasattr(tokenizer, "get_vocab"):
         settings["vocabulary"] = settings_hash(tokenizer.get_vocab())
