@@ -70,7 +70,7 @@ class CacheableLoss(nn.Module):
         self,
         reps: list[list[Tensor]],
         labels: Tensor,
-        orders: Sequence[Tensor | None] = (None, None),
+        orders: Sequence[Tensor | None] = (),
         *,
         with_backward: bool = False,
     ) -> Tensor:
@@ -79,13 +79,14 @@ class CacheableLoss(nn.Module):
         Args:
             reps: For each column, the embeddings of its mini-batches.
             labels: Those of the batch.
-            orders: For each column, which row stands where in its mini-batches; None: they are in order.
+            orders: For each column, which row stands where in its mini-batches; None, or no orders: they
+                are in order.
             with_backward: Set ``grad`` of each of ``reps``, and return a loss whose graph leads to the loss's own
                 parameters only.
         """
-        loss = self.compute_loss_from_embeddings(
-            [in_order(chunks, order) for chunks, order in zip(reps, orders, strict=True)], labels
-        )
+        orders = orders or [None] * len(reps)
+        embeddings = [in_order(chunks, order) for chunks, order in zip(reps, orders, strict=True)]
+        loss = self.compute_loss_from_embeddings(embeddings, labels)
         if not with_backward:
             return loss
         leaves = [rep for chunks in reps for rep in chunks]
