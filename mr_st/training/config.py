@@ -48,6 +48,11 @@ class StageConfig(BaseModel):
         precision: "fp32", or "bf16"/"fp16" autocast (a GPU's matter: on most CPUs they are slower).
         gradient_checkpointing: Trade time for memory.
         max_seq_length: Where texts are cut, in tokens; None keeps the model's own. It is saved with the model.
+        average_with_start: Share of the starting weights in the final ones, below 1:
+            ``share * start + (1 - share) * trained``. A refined model forgets a little of what it knew; the average
+            of both keeps more of it on queries that are not like the training queries. The dev evaluator then scores
+            the average, once. 0 (default): the trained weights. Source: Wortsman et al., Robust Fine-Tuning of
+            Zero-Shot Models, CVPR 2022 (arXiv 2109.01903).
         known_in_batch: Also learn from pairs of one instance's query and another instance's item, where the training
             judgments grade them (ours). ``train_stage`` must be given ``known`` then; a recipe does so.
     """
@@ -71,6 +76,7 @@ class StageConfig(BaseModel):
     precision: Literal["fp32", "bf16", "fp16"] = "fp32"
     gradient_checkpointing: bool = False
     max_seq_length: int | None = Field(default=None, ge=1)
+    average_with_start: float = Field(default=0.0, ge=0, lt=1)
     known_in_batch: bool = False
 
     @field_validator("loss")

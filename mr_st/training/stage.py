@@ -19,14 +19,16 @@ from sentence_transformers import SentenceTransformer, SentenceTransformerTraine
 from sentence_transformers.base.evaluation import BaseEvaluator
 from sentence_transformers.base.losses.gradcache import uses_gradient_cache
 from sentence_transformers.base.modules import Router
+from torch import Tensor, nn
 from transformers import PrinterCallback, set_seed
 from transformers.utils import logging as transformers_logging
 
 from mr_st.errors import MrStError, UsageError
 from mr_st.files import atomic_folder, ensure_writable, read_json, write_json
 from mr_st.identity import folder_hash, model_hash, settings_hash
-from mr_st.losses import LOSSES, GradedLoss
-from mr_st.models import load_sentence_transformer
+from mr_st.losses import GradedLoss
+from mr_st.models import has_lora, load_sentence_transformer, matryoshka_dims, merge_lora, save_lora_base
+from mr_st.training.averaging import average_with_start, weights_of
 from mr_st.training.callbacks import (
     EvaluateEvenly,
     SaveLossParameters,
@@ -37,6 +39,7 @@ from mr_st.training.collator import GradedCollator
 from mr_st.training.config import StageConfig
 from mr_st.training.known import KnownGrades
 from mr_st.training.loss_files import load_loss_parameters, loss_parameters, save_loss
+from mr_st.training.objective import at_all_widths, build_loss
 from mr_st.training.ranks import everywhere, join_ranks, n_ranks, on_first_rank, wait_for_ranks
 from mr_st.training.sampler import EpochBatchSampler
 
@@ -111,6 +114,9 @@ def train_stage(
     ``settings.json`` before the first step. The same call on the same folder resumes from the last whole checkpoint,
     with the same batches and the learned loss parameters, or returns at once when the stage is finished.
 
+    A model with Matryoshka widths (``build_two_tower(matryoshka_dims=...)``) is trained at all of them; one with LoRA
+    adapters ends up with them folded in, as a plain model (give ``add_lora(model, ...)`` to the next stage).
+
     Under ``torchrun`` or ``accelerate launch`` every process makes the same call. A step then takes
     ``queries_per_batch`` instances on each process and the mean of their gradients; process 0 alone writes and shows
     progress, all wait for it and return the same result. A stage goes on under fewer processes when their number
@@ -139,7 +145,7 @@ def train_stage(
     """
     join_ranks()
     out = on_first_rank(lambda: ensure_writable(Path(out_dir).expanduser()).resolve())
-    if isinstance(model, (str, Path)) and not Path(model).is_dir():
+    if isinstance(model, (str, Path)) and (not Path(model).is_dir() or _has_adapter_file(model)):
         model = load_sentence_transformer(model)
     settings = {
         "config": config.model_dump(mode="json"),
@@ -164,23 +170,8 @@ def train_stage(
     if isinstance(model, (str, Path)):
         model = load_sentence_transformer(model)
     with _quiet(model):
-        loss = _loss(model, config, settings["n_grades"], loss_state)
+        loss = build_loss(model, config, settings["n_grades"], loss_state)
         return _run(model, loss, instances, config, out, evaluator, show_progress, identity, known)
-
-
-def _loss(
-    model: SentenceTransformer, config: StageConfig, n_grades: int, loss_state: Mapping[str, Any] | None
-) -> GradedLoss:
-    loss_class = LOSSES[config.loss]
-    loss = loss_class(model, **{**loss_class.options_for(n_grades), **config.loss_options})
-    if loss.n_grades is not None and loss.n_grades < n_grades:
-        raise UsageError(
-            f"there are {n_grades} grades, and {config.loss} with loss_options {config.loss_options} knows "
-            f"{loss.n_grades}; leave them out, or give them for {n_grades} grades"
-        )
-    if loss_state:
-        load_loss_parameters(loss, loss_state)
-    return loss
 
 
 def _n_grades(instances: Dataset, given: int | None) -> int:
@@ -203,12 +194,17 @@ def _run(
     known: KnownGrades | None,
 ) -> StageResult:
     set_seed(config.seed)
+    start = weights_of(model) if config.average_with_start else None
+    evaluates_along = None if start else evaluator  # else only the average is worth a score, at the end
     if config.max_seq_length is not None:
         model.max_seq_length = config.max_seq_length
     for name, parameter in model.named_parameters():
         if ".pooler." in name:  # BERT's pooler is not used: it gets no gradient, which DDP would stumble over
             parameter.requires_grad_(False)
+    objective = at_all_widths(model, loss)
     checkpoints = out / _CHECKPOINTS
+    if has_lora(model):  # the checkpoints hold the adapters only
+        on_first_rank(lambda: save_lora_base(model, checkpoints / "base"))
     resume_from = on_first_rank(lambda: last_complete_checkpoint(checkpoints))
     before = read_json(resume_from / COMPLETE_FILE) if resume_from else {}
     n_shares = before.get("n_ranks", n_ranks())
@@ -218,19 +214,19 @@ def _run(
             f"start {n_shares}, or a number that divides it, or delete {checkpoints} to begin anew"
         )
     marker = MarkComplete(before.get("seconds", 0.0), n_shares)
-    args = _arguments(model, loss, instances, config, checkpoints, evaluator, n_shares)
+    args = _arguments(model, loss, instances, config, checkpoints, evaluates_along, n_shares)
     if resume_from is None or _step_of(resume_from) < args.max_steps:
         progress = TrainingProgress(show_progress, label=out.name)
         trainer = SentenceTransformerTrainer(
             model=model,
             args=args,
             train_dataset=instances,
-            loss=loss,
-            evaluator=evaluator,
+            loss=objective,
+            evaluator=evaluates_along,
             data_collator=GradedCollator.from_trainer_args(model, args, known),
             callbacks=[
-                EvaluateEvenly(config.evaluations, is_evaluating=evaluator is not None),
-                SaveLossParameters(loss, config.temperature_learning_rate),
+                EvaluateEvenly(config.evaluations, is_evaluating=evaluates_along is not None),
+                SaveLossParameters(objective, config.temperature_learning_rate),
                 progress,
                 marker,
             ],
@@ -240,7 +236,7 @@ def _run(
             trainer.train(resume_from_checkpoint=str(resume_from) if resume_from else None)
         finally:
             progress.close()
-    return _finish(model, loss, config, out, evaluator, identity)
+    return _finish(model, loss, objective, config, out, evaluator, identity, start)
 
 
 def _check_ranks_agree(settings: dict[str, Any]) -> None:
@@ -307,10 +303,12 @@ def _arguments(
 def _finish(
     model: SentenceTransformer,
     loss: GradedLoss,
+    objective: nn.Module,
     config: StageConfig,
     out: Path,
     evaluator: BaseEvaluator | None,
     identity: str,
+    start: dict[str, Tensor] | None,
 ) -> StageResult:
     """Write the model and the result from the checkpoints on disk, so that it does not matter who trained them."""
     last = on_first_rank(lambda: last_complete_checkpoint(out / _CHECKPOINTS))
@@ -319,7 +317,7 @@ def _finish(
     state = read_json(last / "trainer_state.json")
     best = None
     kept = last
-    if evaluator is not None:
+    if evaluator is not None and start is None:
         if not state["best_model_checkpoint"] or not Path(state["best_model_checkpoint"]).is_dir():
             raise MrStError(f"{last}: its best checkpoint is gone; delete {out} and train again")
         kept = Path(state["best_model_checkpoint"])
@@ -327,24 +325,37 @@ def _finish(
     # The trainer only logs an error when it cannot load the best model, and goes on with the last.
     with torch.no_grad():
         model.load_state_dict(load_sentence_transformer(kept, device="cpu").state_dict())
-    load_loss_parameters(loss, kept)
+    load_loss_parameters(objective, kept)
+    dev_history = [_dev_entry(e) for e in state["log_history"] if any(k.startswith("eval_") for k in e)]
+    if start is not None:
+        average_with_start(model, start, config.average_with_start)
+        if evaluator is not None:
+            metrics = on_first_rank(lambda: evaluator(model, epoch=state["epoch"], steps=state["global_step"]))
+            dev_history = [{"step": int(state["global_step"]), **metrics}]
+            name = _metric_key(evaluator)
+            best = {"step": int(state["global_step"]), "metric": name, "value": float(metrics[name])}
+    merge_lora(model)
     result = StageResult(
         model_dir=out / _MODEL,
         steps=int(state["global_step"]),
         seconds=float(complete["seconds"]),
-        loss_config={"loss": type(loss).__name__, **loss.get_config_dict()},
+        loss_config={
+            "loss": type(loss).__name__,
+            **loss.get_config_dict(),
+            **({} if objective is loss else {"matryoshka_dims": list(matryoshka_dims(model))}),
+        },
         loss_state={name: p.detach().cpu().tolist() for name, p in loss_parameters(loss).items()},
         best=best,
-        dev_history=[_dev_entry(e) for e in state["log_history"] if any(k.startswith("eval_") for k in e)],
+        dev_history=dev_history,
         log_history=[e for e in state["log_history"] if "loss" in e],
         settings_hash=identity,
         n_ranks=complete.get("n_ranks", 1),
     )
     wait_for_ranks()  # all have read the checkpoints
-    return on_first_rank(lambda: _write(result, model, loss, out))
+    return on_first_rank(lambda: _write(result, model, objective, out))
 
 
-def _write(result: StageResult, model: SentenceTransformer, loss: GradedLoss, out: Path) -> StageResult:
+def _write(result: StageResult, model: SentenceTransformer, loss: nn.Module, out: Path) -> StageResult:
     with atomic_folder(out / _MODEL) as folder:
         model.save_pretrained(str(folder), create_model_card=False)
         save_loss(loss, folder)
@@ -388,6 +399,11 @@ def _difference(before: Any, now: Any, name: str = "") -> str:
         ]
         return ", ".join(parts)
     return f"{name} ({before} there, {now} asked for)"
+
+
+def _has_adapter_file(folder: str | Path) -> bool:
+    """Whether a saved model has adapters: its files then do not say all, its weights do."""
+    return any(Path(folder).rglob("adapter_config.json"))
 
 
 def _instances_hash(instances: Dataset) -> str:
