@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from sentence_transformers.sentence_transformer.losses import MatryoshkaLoss
+from torch import nn
+
 from mr_st.training.loss_files import Losses, graded_losses
 from mr_st.training.ranks import everywhere
 
@@ -22,6 +25,12 @@ class LossLog:
     def __init__(self, loss: Losses) -> None:
         self.loss = loss
         self._held: dict[str, Counts] = {}
+        self._times = dict.fromkeys(graded_losses(loss).values(), 1)
+        root = nn.ModuleList(loss.values() if isinstance(loss, dict) else [loss])
+        for wrapper in root.modules():
+            if isinstance(wrapper, MatryoshkaLoss):
+                for inner in graded_losses(wrapper).values():
+                    self._times[inner] *= _widths_per_step(wrapper)
 
     def hold(self) -> None:
         """Put aside what was counted so far, before batches of another kind (an evaluation's) are counted too."""
@@ -59,7 +68,17 @@ class LossLog:
         }
 
     def _take(self) -> dict[str, Counts]:
-        return {name: loss.take_counts() for name, loss in graded_losses(self.loss).items()}
+        return {name: _once(loss.take_counts(), self._times[loss]) for name, loss in graded_losses(self.loss).items()}
+
+
+def _widths_per_step(wrapper: MatryoshkaLoss) -> int:
+    n_widths, n_drawn = len(wrapper.matryoshka_dims), wrapper.n_dims_per_step
+    return n_drawn if 0 < n_drawn < n_widths else n_widths
+
+
+def _once(counts: Counts, times: int) -> Counts:
+    """Counts of a loss that each batch passes several times, once for each width, as if it passed once."""
+    return {key: value if isinstance(value, float) else value // times for key, value in counts.items()}
 
 
 def _merge(parts: Iterable[dict[str, Counts]]) -> dict[str, Counts]:
