@@ -189,7 +189,7 @@ def misspelt_variants(
         >>> from mr_st.data.marketplace import load_marketplace
         >>> dataset = load_marketplace("tiny")
         >>> variants, report = misspelt_variants(dataset, share=1.0)
-        >>> "variant" in build_instances(dataset, variants=variants)[0]
+        >>> "variants" in build_instances(dataset, variants=variants)[0]
         True
     """
     variants, report = _draw("regularise", dataset, share, split, seed, channel)

@@ -81,10 +81,10 @@ def build_instances(
     Returns:
         The rows, those of epoch 0 first; above 64 MiB they are memory-mapped from a temporary file (see
         :func:`~mr_st.data.spool.spool_table`). A row or slice gives ``query: str``, ``items: list[str]``,
-        ``labels: list[int]``, items of the highest grade first; with ``variants``, also ``variant: str | None``. On
-        disk (and through ``.with_format("numpy")``) the columns are epoch (int32), query_row (int32), item_rows (list
-        of int32), labels (list of int8). The attributes ``left_out_queries`` and ``filled_queries`` count the
-        one-grade queries.
+        ``labels: list[int]``, items of the highest grade first; with ``variants``, also ``variants:
+        list[str]``, none or one. On disk (and through ``.with_format("numpy")``) the columns are epoch (int32),
+        query_row (int32), item_rows (list of int32), labels (list of int8). The attributes ``left_out_queries`` and
+        ``filled_queries`` count the one-grade queries.
 
     Raises:
         UsageError: an argument has no meaning, there is no such split, no query has two grades, or a variant is given
@@ -150,7 +150,7 @@ class ResolveTexts:
         dataset: Where the texts are; they are shared, not copied.
         item_text_levels: Taxonomy levels in an item's text.
         max_chars: Where an item's text is cut.
-        variants: Row of a query -> its misspelling; None: the texts have no column ``variant``.
+        variants: Row of a query -> its misspelling; None: the texts have no column ``variants``.
     """
 
     def __init__(
@@ -181,8 +181,8 @@ class ResolveTexts:
             "items": [[texts[row] for row in rows] for rows in batch["item_rows"]],
             "labels": batch["labels"],
         }
-        if self.variants is not None:
-            resolved["variant"] = [self.variants.get(int(row)) for row in batch["query_row"]]
+        if self.variants is not None:  # lists: the stock trainer's model card takes no column with None in it
+            resolved["variants"] = [[self.variants[row]] if row in self.variants else [] for row in batch["query_row"]]
         return resolved
 
 

@@ -62,7 +62,7 @@ class SpellingConsistencyLoss(GradedLoss):
 
     Inputs: those of every graded loss; with variants, a third feature batch, their distinct texts ``(W, d)``, and
     label rows ``(query_row, variant_row, VARIANT)`` among the others. :class:`mr_st.training.GradedCollator` makes
-    both from a column ``variant``. Without variants it is the inner loss exactly.
+    both from a column ``variants``. Without variants it is the inner loss exactly.
 
     Args:
         model: The SentenceTransformer to train.

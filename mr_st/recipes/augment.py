@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from mr_st.data import GradedDataset
     from mr_st.recipes.schema import AugmentSpec
 
-__all__ = ["augment_dataset", "say_counts"]
+__all__ = ["augment_dataset", "say_counts", "variants_of"]
 
 
 def augment_dataset(
@@ -25,9 +25,15 @@ def augment_dataset(
         text_format: ``item_text_levels`` and ``max_chars`` of the item texts.
 
     Returns:
-        The dataset, and the report of each augmentation (JSON-ready).
+        The dataset, and the report of each augmentation (JSON-ready). Spelling that is to regularise changes no query:
+        see :func:`variants_of`.
     """
-    from mr_st.augment import add_misspelt_queries, add_synthetic_queries, substitute_misspelt_queries
+    from mr_st.augment import (
+        add_misspelt_queries,
+        add_synthetic_queries,
+        misspelt_variants,
+        substitute_misspelt_queries,
+    )
 
     facts: dict[str, Any] = {}
     if spec.synthetic is not None:
@@ -37,10 +43,29 @@ def augment_dataset(
         )
         facts["synthetic"] = synthetic.to_dict()
     if spec.spelling is not None:
-        misspell = add_misspelt_queries if spec.spelling.mode == "additive" else substitute_misspelt_queries
-        dataset, spelling = misspell(dataset, spec.spelling.share, "train", spec.spelling.seed)
+        options = {"share": spec.spelling.share, "split": "train", "seed": spec.spelling.seed}
+        if spec.spelling.mode == "regularise":
+            _, spelling = misspelt_variants(dataset, **options)
+        else:
+            misspell = add_misspelt_queries if spec.spelling.mode == "additive" else substitute_misspelt_queries
+            dataset, spelling = misspell(dataset, **options)
         facts["spelling"] = spelling.to_dict()
     return dataset, facts
+
+
+def variants_of(dataset: GradedDataset, spec: AugmentSpec, loss: str) -> dict[str, str] | None:
+    """Query id -> misspelt text, for the instances of a stage with this loss; None where the loss takes none.
+
+    Args:
+        dataset: What :func:`augment_dataset` returned, or one with the same training queries.
+        spec: What to add.
+        loss: The stage's.
+    """
+    from mr_st.augment import misspelt_variants
+
+    if spec.spelling is None or spec.spelling.mode != "regularise" or loss != "spelling_consistency":
+        return None
+    return misspelt_variants(dataset, spec.spelling.share, "train", spec.spelling.seed)[0]
 
 
 def say_counts(facts: dict[str, Any]) -> list[str]:
@@ -58,7 +83,7 @@ def say_counts(facts: dict[str, Any]) -> list[str]:
     if "spelling" in facts:
         report = facts["spelling"]
         lines.append(
-            f"Misspelt queries ({report['way']}): {report['n_variants']:,} of {report['n_queries']:,} queries, "
-            f"{report['n_pairs']:,} pairs"
+            f"Misspelt queries ({report['way']}): {report['n_variants']:,} of {report['n_queries']:,} queries"
+            + ("" if report["way"] == "regularise" else f", {report['n_pairs']:,} pairs")
         )
     return lines

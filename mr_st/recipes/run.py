@@ -8,10 +8,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mr_st.errors import UsageError
+from mr_st.errors import UsageError, require_extra
 from mr_st.files import read_json
 from mr_st.identity import folder_hash
-from mr_st.recipes.augment import augment_dataset, say_counts
+from mr_st.recipes.augment import augment_dataset, say_counts, variants_of
 from mr_st.recipes.outcome import finish
 from mr_st.recipes.result import ARMS, RunResult
 from mr_st.recipes.schema import Recipe
@@ -19,6 +19,7 @@ from mr_st.recipes.steps import Step, Steps
 
 if TYPE_CHECKING:
     from datasets import Dataset
+    from sentence_transformers import SentenceTransformer
 
     from mr_st.annotation import Annotator
     from mr_st.data import GradedDataset
@@ -189,13 +190,16 @@ class _Job:
         from mr_st.models import build_two_tower
 
         spec = self.recipe.model
+        settings = {**spec.model_dump(exclude={"lora"}), "seed": self.recipe.seed}
+        if spec.lora is not None:  # each stage adds adapters, and folds them in
+            require_extra("peft", "llm")
 
         def work(folder: Path) -> dict[str, Any]:
-            model = build_two_tower(**spec.model_dump(), seed=self.recipe.seed)
+            model = build_two_tower(**settings)
             model.save(str(folder / "model"), create_model_card=False)
             return {"model_hash": model_hash(model), "n_parameters": sum(p.numel() for p in model.parameters())}
 
-        return self._once("tower", "Building the towers", {**spec.model_dump(), "seed": self.recipe.seed}, work)
+        return self._once("tower", "Building the towers", settings, work)
 
     def train(
         self,
@@ -207,7 +211,7 @@ class _Job:
         annotator: Annotator,
     ) -> Step:
         from mr_st.evaluation import GradedRetrievalEvaluator
-        from mr_st.training import train_stage
+        from mr_st.training import KnownGrades, train_stage
 
         recipe = self.recipe
         settings = {
@@ -215,6 +219,7 @@ class _Job:
             "instances": recipe.instances.model_dump(mode="json"),
             "dev_items": recipe.evaluation.dev_items,
             "seed": recipe.seed,
+            **({} if recipe.model.lora is None else {"lora": recipe.model.lora.model_dump()}),
             **self._text_format(),
         }
 
@@ -222,7 +227,7 @@ class _Job:
             text_format = self._text_format()
             instances = self._instances(dataset, config, annotator)
             result = train_stage(
-                start.folder / "model",
+                self._with_lora(start.folder / "model"),
                 instances,
                 config,
                 folder,
@@ -231,6 +236,7 @@ class _Job:
                 ),
                 loss_state=start.facts.get("loss_state") if config.loss == recipe.stage1.loss else None,
                 show_progress=self.show_progress,
+                known=KnownGrades.from_dataset(dataset, "train", **text_format) if config.known_in_batch else None,
             )
             return {
                 "steps": result.steps,
@@ -254,9 +260,20 @@ class _Job:
         }
         return self._once(name, titles[name], settings, work, after)
 
+    def _with_lora(self, folder: Path) -> SentenceTransformer | Path:
+        """The model to train: the saved one, with adapters of its own where the recipe asks for them."""
+        from mr_st.models import add_lora, load_sentence_transformer
+
+        lora = self.recipe.model.lora
+        if lora is None:
+            return folder
+        return add_lora(load_sentence_transformer(folder), lora.model_dump(), self.recipe.seed)
+
     def _instances(self, dataset: GradedDataset, config: StageConfig, annotator: Annotator) -> Dataset:
         """Enough epochs of instances for the stage; with ``max_steps`` one epoch is drawn to learn its length."""
         from mr_st.data import build_instances
+
+        variants = variants_of(dataset, self.recipe.augment, config.loss)
 
         def draw(epochs: int) -> Dataset:
             return build_instances(
@@ -266,6 +283,7 @@ class _Job:
                 config.seed,
                 caps=self.recipe.instances.caps,
                 annotator=annotator if self.recipe.instances.fill_one_grade else None,
+                variants=variants,
                 **self._text_format(),
             )
 

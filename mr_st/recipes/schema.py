@@ -18,6 +18,7 @@ __all__ = [
     "DataSpec",
     "EvaluationSpec",
     "InstancesSpec",
+    "LoraSpec",
     "MiningSpec",
     "ModelSpec",
     "PublishSpec",
@@ -47,8 +48,29 @@ class DataSpec(_Spec):
     max_chars: int = Field(default=400, ge=16)
 
 
+class LoraSpec(_Spec):
+    """LoRA adapters beside the trunk's matrices: see :func:`mr_st.models.add_lora`. Needs the extra ``llm``.
+
+    Args:
+        r: The adapters' rank.
+        lora_alpha: Their scale is ``lora_alpha / r``; None takes peft's default.
+        lora_dropout: Dropout before an adapter.
+        target_modules: Names of matrices, ``all-linear`` for every one; None takes peft's choice for the architecture.
+        use_rslora: Scale by ``lora_alpha / sqrt(r)`` instead (arXiv 2312.03732).
+        use_dora: Learn the matrices' magnitudes apart (arXiv 2402.09353).
+    """
+
+    r: int = Field(default=8, ge=1)
+    lora_alpha: int | None = Field(default=None, ge=1)
+    lora_dropout: float = Field(default=0.0, ge=0, lt=1)
+    target_modules: list[str] | str | None = None
+    use_rslora: bool = False
+    use_dora: bool = False
+
+
 class ModelSpec(_Spec):
-    """The towers: see :func:`mr_st.build_two_tower`."""
+    """The towers: see :func:`mr_st.build_two_tower`. With ``lora`` each stage trains adapters of its own, and the
+    heads, and ends in a plain model with the adapters folded in."""
 
     base: str = "minilm"
     dim: int | None = Field(default=None, ge=8)
@@ -56,18 +78,31 @@ class ModelSpec(_Spec):
     heads: Literal["separate", "shared"] | None = "separate"
     max_seq_length: int | None = Field(default=None, ge=8)
     prompts: dict[str, str] | None = None
+    pooling: Literal["mean", "cls", "lasttoken", "max", "weightedmean", "mean_sqrt_len_tokens"] | None = None
+    matryoshka_dims: tuple[int, ...] | None = None
+    lora: LoraSpec | None = None
+
+    @model_validator(mode="after")
+    def _widths_fit(self) -> ModelSpec:
+        dims = self.matryoshka_dims
+        if dims is not None and (not dims or min(dims) < 1 or len(set(dims)) != len(dims)):
+            raise ValueError(f"matryoshka_dims is {list(dims)}; expected different positive widths, e.g. [128, 64]")
+        if dims is not None and self.dim is not None and max(dims) > self.dim:
+            raise ValueError(f"matryoshka_dims has {max(dims)}, and dim, the full width, is {self.dim}")
+        return self
 
 
 class SpellingSpec(_Spec):
     """Misspelt training queries: see :func:`mr_st.augment.add_misspelt_queries`.
 
     Args:
-        mode: ``additive`` (beside the clean ones; the paper's winner) or ``in_place``.
+        mode: ``additive`` (beside the clean ones; the paper's winner), ``in_place``, or ``regularise`` (the queries
+            stay; the loss ``spelling_consistency``, which stage 1 must have, draws misspellings to them).
         share: Of the training queries.
         seed: Of the draw.
     """
 
-    mode: Literal["additive", "in_place"] = "additive"
+    mode: Literal["additive", "in_place", "regularise"] = "additive"
     share: float = Field(default=0.4, gt=0, le=1)
     seed: int = Field(default=0, ge=0)
 
@@ -202,6 +237,23 @@ class Recipe(_Spec):
                 "augment.synthetic: new queries must be labelled, and the policy knows the marketplace's own only; "
                 "set annotator.kind: cross_encoder"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _regularising_needs_its_loss(self) -> Recipe:
+        spelling, loss = self.augment.spelling, "spelling_consistency"
+        is_asked = spelling is not None and spelling.mode == "regularise"
+        if is_asked and self.stage1.loss != loss:
+            raise ValueError(
+                f"augment.spelling.mode regularise: stage1.loss is {self.stage1.loss}, which takes no misspelt "
+                f"variants; set stage1.loss: {loss}, with loss_options: {{loss: {self.stage1.loss}}}"
+            )
+        for name, stage in (("stage1", self.stage1), ("stage2", self.stage2)):
+            if stage.loss == loss and not is_asked:
+                raise ValueError(
+                    f"{name}.loss {loss}: the recipe makes no misspelt variants for it; set augment.spelling.mode: "
+                    "regularise"
+                )
         return self
 
     @classmethod

@@ -32,9 +32,10 @@ class GradedCollator(SentenceTransformerDataCollator):
 
     - With ``known``, a pair of one row's query and another row's item has a label row too, where its grade is known:
       more to learn from the same forward passes. A row's own pairs keep their labels and are never doubled.
-    - Rows may have a column ``variant``: a misspelling of the query, or None. The batch then carries a third column
-      of features, the distinct variants of its rows, encoded as queries are; and for each row that has one a label
-      row ``(query_row, variant_row, VARIANT)``. ``SpellingConsistencyLoss`` takes such batches, no other loss does.
+    - Rows may have a column ``variants: list[str]``: misspellings of the query, none or some. The batch then carries a
+      third column of features, the distinct variants of its rows, encoded as queries are; and a label row
+      ``(query_row, variant_row, VARIANT)`` for each variant of a row. ``SpellingConsistencyLoss`` takes such batches,
+      no other loss does.
 
     Rows of other datasets of a DatasetDict, which have no list of items, are collated as the stock trainer does, for
     a loss of its own such as MultipleNegativesRankingLoss: give a Router the routes of all columns then.
@@ -46,15 +47,15 @@ class GradedCollator(SentenceTransformerDataCollator):
         known: The grades that are known across the batch; or, for a DatasetDict, those of each dataset by its name.
 
     Raises:
-        UsageError: a row lacks a column, has other than one label an item, a grade below 0, a variant that is no
-            text; a batch has no item; or none of its queries or none of its items stands in ``known``, which was made
-            of other texts then.
+        UsageError: a row lacks a column, has other than one label an item, a grade below 0, variants that are no
+            list of texts; a batch has no item; or none of its queries or none of its items stands in ``known``, which
+            was made of other texts then.
     """
 
     query_column: str = "query"
     items_column: str = "items"
     labels_column: str = "labels"
-    variant_column: str = "variant"
+    variants_column: str = "variants"
     known: KnownGrades | Mapping[str, KnownGrades] | None = field(default=None, repr=False)
 
     @classmethod
@@ -108,12 +109,12 @@ class GradedCollator(SentenceTransformerDataCollator):
         variants: dict[str, int] = {}
         of_rows = [
             (query_row, variants.setdefault(variant, len(variants)), VARIANT)
-            for query_row, variant in enumerate(map(self._variant, features))
-            if variant is not None
+            for query_row, row in enumerate(features)
+            for variant in self._variants(row)
         ]
         if of_rows:
             as_queries = super().__call__([{self.query_column: text, **extra} for text in variants])
-            before, after = f"{self.query_column}_", f"{self.variant_column}_"
+            before, after = f"{self.query_column}_", f"{self.variants_column}_"
             batch |= {after + k.removeprefix(before): v for k, v in as_queries.items() if k.startswith(before)}
             parts.append(torch.tensor(of_rows, dtype=torch.long))
         batch["label"] = torch.cat(parts)
@@ -145,13 +146,12 @@ class GradedCollator(SentenceTransformerDataCollator):
         pair, own_pair = (rows[:, 0] * len(texts) + rows[:, 1] for rows in (found, own))
         return found[~torch.isin(pair, own_pair)]
 
-    def _variant(self, row: dict[str, Any]) -> str | None:
-        variant = row.get(self.variant_column)
-        if variant is not None and not isinstance(variant, str):
-            raise UsageError(
-                f"query {row[self.query_column]!r}: {self.variant_column} is {variant!r:.40}; expected a text or None"
-            )
-        return variant
+    def _variants(self, row: dict[str, Any]) -> list[str]:
+        variants = row.get(self.variants_column, [])
+        if not isinstance(variants, (list, tuple)) or not all(isinstance(variant, str) for variant in variants):
+            name = self.variants_column
+            raise UsageError(f"query {row[self.query_column]!r}: {name} is {variants!r:.40}; expected a list of texts")
+        return list(dict.fromkeys(variants))
 
     def _checked(self, row: dict[str, Any]) -> tuple[list[str], list[int]]:
         missing = [c for c in (self.query_column, self.items_column, self.labels_column) if c not in row]

@@ -118,14 +118,14 @@ def test_texts_are_resolved_on_access():
 def test_variants_stand_beside_their_queries():
     dataset = make({0: [2, 0], 1: [1, 0], 2: [1, 1]})
     instances = build_instances(dataset, variants={"1": "qery 1", "2": "has no instance"})
-    assert list(instances[0]) == ["query", "items", "labels", "variant"]
+    assert list(instances[0]) == ["query", "items", "labels", "variants"]
     assert instances[:]["query"] == ["query 0", "query 1"]
-    assert instances[:]["variant"] == [None, "qery 1"]
-    assert pickle.loads(pickle.dumps(instances))[1]["variant"] == "qery 1"
+    assert instances[:]["variants"] == [[], ["qery 1"]]
+    assert pickle.loads(pickle.dumps(instances))[1]["variants"] == ["qery 1"]
     plain = build_instances(dataset)
     assert rows(plain) == rows(instances)
-    assert "variant" not in plain[0]
-    assert build_instances(dataset, variants={})[0]["variant"] is None
+    assert "variants" not in plain[0]
+    assert build_instances(dataset, variants={})[0]["variants"] == []
     with pytest.raises(UsageError, match="no query has the id 'other'"):
         build_instances(dataset, variants={"1": "x", "other": "y"})
 

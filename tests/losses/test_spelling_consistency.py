@@ -239,9 +239,9 @@ def test_bad_settings_are_refused(options: dict, message: str) -> None:
 
 
 ROWS = [
-    {"query": "red shoes", "items": ["red shoes", "mug", "shirt"], "labels": [2, 0, 1], "variant": "red shoez"},
-    {"query": "coffee mug", "items": ["mug", "black coffee mug small"], "labels": [1, 2], "variant": None},
-    {"query": "desk lamp", "items": ["desk", "led lamp"], "labels": [0, 2], "variant": "dsk lamp"},
+    {"query": "red shoes", "items": ["red shoes", "mug", "shirt"], "labels": [2, 0, 1], "variants": ["red shoez"]},
+    {"query": "coffee mug", "items": ["mug", "black coffee mug small"], "labels": [1, 2], "variants": []},
+    {"query": "desk lamp", "items": ["desk", "led lamp"], "labels": [0, 2], "variants": ["dsk lamp", "desk lmap"]},
 ]
 
 
@@ -255,7 +255,7 @@ def trained(base: Path, matryoshka: bool, weight: float = 1.0, **options: int):
     batch = GradedCollator.from_trainer_args(model)(ROWS)
     columns = [
         {key.removeprefix(column): value for key, value in batch.items() if key.startswith(column)}
-        for column in ("query_", "items_", "variant_")
+        for column in ("query_", "items_", "variants_")
     ]
     value = loss(columns, batch["label"])
     value.backward()

@@ -10,9 +10,11 @@ from mr_st.annotation import JudgmentAnnotator
 from mr_st.data import GradedDataset
 from mr_st.data.marketplace import MarketplacePolicy
 from mr_st.errors import UsageError
+from mr_st.files import read_json
 from mr_st.recipes import Recipe, run_recipe
-from mr_st.recipes.augment import augment_dataset, say_counts
+from mr_st.recipes.augment import augment_dataset, say_counts, variants_of
 from mr_st.recipes.schema import AugmentSpec
+from mr_st.training import KnownGrades, StageResult
 
 RECIPE = """
 name: augmented
@@ -65,7 +67,8 @@ def test_smoke_writes_for_a_few_items_only() -> None:
         ("{speling: {}}", r"augment\.speling: unknown key; did you mean spelling\?"),
         ("{spelling: {shared: 0.4}}", r"augment\.spelling\.shared: unknown key; did you mean share\?"),
         ("{spelling: {share: 0}}", r"augment\.spelling\.share: .*greater than 0"),
-        ("{spelling: {mode: regularised}}", r"augment\.spelling\.mode: .*'additive' or 'in_place'"),
+        ("{spelling: {mode: regularised}}", r"augment\.spelling\.mode: .*'additive', 'in_place' or 'regularise'"),
+        ("{spelling: {mode: regularise}}", r"regularise: stage1\.loss is supcon.*set stage1\.loss: spelling_consist"),
         ("{synthetic: {policy: all}}", r"augment\.synthetic\.policy: .*'selective' or 'low_ratio'"),
         ("{synthetic: {}}", r"augment\.synthetic: new queries must be labelled.*set annotator\.kind: cross_encoder"),
     ],
@@ -90,6 +93,59 @@ def test_only_training_changes(shop: GradedDataset, mode: str) -> None:
     assert len(augmented.queries) == len(shop.queries) + extra
     assert say_counts(facts)[0].startswith(f"Misspelt queries ({mode.replace('_', '-')}): {n:,} of ")
     MarketplacePolicy.for_dataset(augmented)  # knows the variants
+
+
+def test_spelling_that_regularises_changes_no_query(shop: GradedDataset) -> None:
+    policy = JudgmentAnnotator(MarketplacePolicy.for_dataset(shop))
+    spec = AugmentSpec.model_validate({"spelling": {"mode": "regularise", "share": 0.5}})
+    augmented, facts = augment_dataset(shop, spec, policy)
+    assert augmented.fingerprint == shop.fingerprint
+    variants = variants_of(augmented, spec, "spelling_consistency")
+    assert variants is not None
+    assert 5 < facts["spelling"]["n_variants"] == len(variants) <= 10
+    n_queries = facts["spelling"]["n_queries"]  # without those that are misspelt by themselves
+    assert say_counts(facts) == [f"Misspelt queries (regularise): {len(variants)} of {n_queries} queries"]
+    train = set(shop.split("train").queries["query_id"])
+    texts = dict(zip(shop.queries["query_id"], shop.queries["text"], strict=True))
+    assert all(query_id in train and text != texts[query_id] for query_id, text in variants.items())
+    assert variants_of(augmented, spec, "circle") is None
+    assert variants_of(augmented, AugmentSpec.model_validate({"spelling": {}}), "spelling_consistency") is None
+
+
+def test_the_loss_that_regularises_needs_variants() -> None:
+    with pytest.raises(ValueError, match=r"stage2\.loss spelling_consistency: .* augment\.spelling\.mode: regularise"):
+        Recipe(name="x", stage2={"loss": "spelling_consistency", "epochs": 1}, augment={"spelling": {}})
+
+
+@pytest.mark.slow
+def test_a_run_regularises_and_learns_from_what_is_known_in_the_batch(
+    tmp_path: Path, tiny_base: Path, shop: GradedDataset
+) -> None:
+    text = RECIPE.format(
+        base=tiny_base, augment="{spelling: {mode: regularise, share: 1}}", annotator="{kind: policy}"
+    )
+    stage = "loss: spelling_consistency, loss_options: {weight: 0.5}, known_in_batch: true, max_steps: 3"
+    path = tmp_path / "recipe.yaml"
+    path.write_text(text.replace("loss: supcon, max_steps: 2", stage).replace("control: false", "control: true"))
+    recipe = Recipe.from_yaml(path)
+    lines: list[str] = []
+    result = run_recipe(recipe, tmp_path / "out", announce=lines.append)
+    n_variants = result.steps["augment"].facts["spelling"]["n_variants"]
+    assert n_variants >= 15
+    assert any(line.startswith(f"Misspelt queries (regularise): {n_variants} of ") for line in lines)
+    for arm in ("stage1", "control"):
+        facts = result.steps[arm].facts
+        assert facts["config"]["loss"] == "spelling_consistency"
+        assert "log_tau" in facts["loss_state"]
+    logs = StageResult.load(tmp_path / "out" / "stage1").log_history
+    assert all(entry["spelling"] > 0 and entry["supcon"] > 0 for entry in logs)
+    assert result.steps["stage1"].facts["loss_config"]["weight"] == 0.5
+    # the grades that were known in the batches are those of the training judgments
+    known = KnownGrades.from_dataset(shop, "train").identity
+    settings = {arm: read_json(tmp_path / "out" / arm / "settings.json") for arm in ("stage1", "stage2", "control")}
+    assert settings["stage1"]["known"] == known
+    assert "known" not in settings["stage2"]
+    assert "known" not in settings["control"]  # its schedule is stage 2's, which does not ask
 
 
 @pytest.mark.slow

@@ -159,18 +159,21 @@ def test_known_pairs_equal_a_loop(model: SentenceTransformer, data) -> None:
 
 def test_variants_are_a_third_column_encoded_as_queries(tiny_base: Path) -> None:
     routed = build_two_tower(tiny_base, prompts={"query": "small ", "document": "large "}, device="cpu")
-    rows = [{**row, "variant": text} for row, text in zip(ROWS, ["red mug", None, "red mug"], strict=True)]
-    rows.append({"query": "desk", "items": ["desk"], "labels": [2], "variant": "lamp"})
+    of_rows = [["red mug"], [], ["red mug", "red mug", "kettle"]]
+    rows = [{**row, "variants": texts} for row, texts in zip(ROWS, of_rows, strict=True)]
+    rows.append({"query": "desk", "items": ["desk"], "labels": [2], "variants": ["lamp"]})
     batch = GradedCollator.from_trainer_args(routed)(rows)
-    assert decoded(routed, batch["variant_input_ids"]) == ["small red mug", "small lamp"]
-    assert batch["variant_task"] == "query"
+    assert decoded(routed, batch["variants_input_ids"]) == ["small red mug", "small kettle", "small lamp"]
+    assert batch["variants_task"] == "query"
     assert list(batch)[-1] == "label"
     columns = [key.removesuffix("_input_ids") for key in batch if key.endswith("_input_ids")]
-    assert columns == ["query", "items", "variant"]  # the order in which the trainer hands them to the loss
+    assert columns == ["query", "items", "variants"]  # the order in which the trainer hands them to the loss
     labels = batch["label"].tolist()
-    assert [row for row in labels if row[2] == VARIANT] == [[0, 0, VARIANT], [2, 0, VARIANT], [3, 1, VARIANT]]
-    without = GradedCollator.from_trainer_args(routed)([{**row, "variant": None} for row in rows])
+    pairs = [(0, 0), (2, 0), (2, 1), (3, 2)]
+    assert [row for row in labels if row[2] == VARIANT] == [[query, text, VARIANT] for query, text in pairs]
+    without = GradedCollator.from_trainer_args(routed)([{**row, "variants": []} for row in rows])
     assert not any(key.startswith("variant") for key in without)
     assert [row for row in labels if row[2] != VARIANT] == without["label"].tolist()
-    with pytest.raises(UsageError, match="query 'red shoes': variant is 7; expected a text or None"):
-        GradedCollator.from_trainer_args(routed)([{**ROWS[0], "variant": 7}])
+    for wrong in ("red mug", None, [7]):
+        with pytest.raises(UsageError, match=r"query 'red shoes': variants is .*; expected a list of texts"):
+            GradedCollator.from_trainer_args(routed)([{**ROWS[0], "variants": wrong}])

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from mr_st.data import GradedDataset
 from mr_st.errors import UsageError
-from mr_st.training import KnownGrades
+from mr_st.training import KnownGrades, StageConfig, train_stage
 
 
 def make(judgments: list[tuple], queries: dict[str, str], items: dict[str, str]) -> GradedDataset:
@@ -100,3 +100,14 @@ def test_no_judgment_at_all() -> None:
     assert known.among(["q"], ["Mug"]).shape == (0, 3)
     with pytest.raises(UsageError, match="none of the 1 query texts"):
         known.check(["q"], ["Mug"])
+
+
+def test_a_stage_wants_the_lookup_if_and_only_if_its_settings_ask(tmp_path, tiny_base, instances) -> None:
+    known = KnownGrades.from_dataset(make([("a", "x", 2, "train")], {"a": "q"}, {"x": "Mug"}))
+    for asked, given_known in ((True, None), (False, known)):
+        config = StageConfig(max_steps=1, known_in_batch=asked)
+        with pytest.raises(UsageError, match=rf"known_in_batch is {asked} .* known=KnownGrades\.from_dataset"):
+            train_stage(str(tiny_base), instances, config, tmp_path, show_progress=False, known=given_known)
+    config = StageConfig(max_steps=1, known_in_batch=True)
+    with pytest.raises(UsageError, match="none of the 16 query texts of a batch"):
+        train_stage(str(tiny_base), instances, config, tmp_path, show_progress=False, known=known)
