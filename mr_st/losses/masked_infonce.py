@@ -154,8 +154,8 @@ class MaskedInfoNCELoss(TemperatureMixin, GradedLoss):
     def _lse_of_unjudged(self, pairs: Pairs, tau: Tensor) -> Tensor:
         """For each pair, ``(P,)``, the log-sum-exp over the unjudged items that the mask keeps; -inf if none."""
         scores = pairs.queries @ pairs.items.T
-        in_batch = torch.zeros_like(scores[:1], dtype=torch.bool)
-        in_batch[0, pairs.item_rows] = True  # an item that belongs to no instance is nobody's
+        in_batch = scores.new_zeros(scores.shape[1], dtype=torch.bool)
+        in_batch[pairs.item_rows] = True  # an item that belongs to no instance is nobody's
         unjudged = in_batch.repeat(len(scores), 1)
         unjudged[pairs.query_rows, pairs.item_rows] = False
         # Sorted by similarity, what the margin keeps is a prefix of the row: one sort serves all positives of a query.
