@@ -75,6 +75,11 @@ class GradedLoss(CacheableLoss, ABC):
     ``(P, 3)`` int64 of ``(query_row, item_row, grade)``. One query row is one instance: two instances of the same
     query in a batch have two rows.
 
+    Several processes (DDP) embed a batch each, and a step takes the mean of their gradients. So with "sum" a step's
+    gradient is the sum over all instances divided by the number of processes; with "mean" it is the mean of their
+    means: that over all instances when each process has as many that are not skipped, and otherwise an instance
+    weighs the more the fewer its process has. A loss that looks across instances sees those of its own process.
+
     Args:
         model: The SentenceTransformer that embeds both columns.
         reduction: "sum" over the instances (paper) or their "mean" (ours; over the instances that are not skipped).
