@@ -32,16 +32,25 @@ class MultiClassCircleLoss(GradedLoss):
                                    * sum_{j in I_l} exp(-gamma * min(O_ln - s_j, 0) * (s_j - D_ln)) )
 
     computed as ``softplus(lse_i[...] + lse_j[...] - log|I_l|)``. The grade pairs that are present are summed (ours);
-    an instance with one grade only is skipped.
+    an instance with one grade only is skipped. With two grades and ``average_lower=False`` it is the circle loss of
+    Sun et al. (2020) for each query.
 
     Args:
         model: The SentenceTransformer to train.
         gamma: The scale of the exponents (the paper gives none; 32 is ours).
-        bands: The boundaries and optima: a :class:`Bands`, or what ``Bands.of`` takes.
+        bands: The boundaries and optima: a :class:`Bands`, "paper" (three grades), a number of grades (evenly spaced
+            bands, ours), or the four tables by name.
         detach_weights: Hold the factors max(O_hp - s, 0) and min(O_ln - s, 0) constant in the backward pass, as the
             original circle loss does (the paper is silent).
         reduction: "sum" over the instances (paper), or "mean" over those that are not skipped.
         average_lower: Divide by the size of I_l (paper); False does not (as the original circle loss).
+        mini_batch_size, mini_batch_tokens: Gradient caching, see :class:`~mr_st.losses.GradedLoss`.
+
+    Raises:
+        UsageError: an argument that is none of these.
+
+    Inputs: feature batches of the queries and of the distinct items, and labels ``(P, 3)`` int64, as
+    :class:`~mr_st.training.GradedCollator` gives them.
 
     Example:
         >>> loss = MultiClassCircleLoss(None, gamma=1.0)
@@ -73,9 +82,12 @@ class MultiClassCircleLoss(GradedLoss):
         self.average_lower = average_lower
 
     @classmethod
-    def paper(cls, model: SentenceTransformer | None, gamma: float = 32.0) -> MultiClassCircleLoss:
-        """The paper's loss: its bands, the lower grade averaged, summed over instances. Its gamma is not known."""
-        return cls(model, gamma, Bands.paper())
+    def paper(cls, model: SentenceTransformer | None, gamma: float = 32.0, **options: Any) -> MultiClassCircleLoss:
+        """The paper's loss for three grades: its bands, the lower grade averaged, summed over instances.
+
+        Its gamma is not printed (32 is ours). ``options`` are further arguments, such as ``mini_batch_size``.
+        """
+        return cls(model, gamma, Bands.paper(), reduction="sum", average_lower=True, **options)
 
     @property
     def n_grades(self) -> int:

@@ -26,17 +26,25 @@ class GradedSupConLoss(TemperatureMixin, GradedLoss):
         L_q = - 1/(sum_{i in P} r_i) * sum_{i in P} r_i * log( exp(s_i/tau) / sum_j exp(s_j/tau) )
 
     The denominator runs over the instance's own items; there are no in-batch negatives, since under several grades an
-    item of another query may well be relevant. An instance with one grade only gives no signal and is skipped.
+    item of another query may well be relevant. An instance with one grade only gives no signal and is skipped. Any
+    number of grades will do; with two it is the supervised contrastive loss of Khosla et al. (2020).
 
     Args:
         model: The SentenceTransformer to train.
-        temperature: Where tau starts (ours).
+        temperature: Where tau starts (.05 is ours).
         learn_temperature: Learn log tau with the model (paper: tau is learned).
         positives: "relative": items above the lowest grade of their instance (ours, reading "relatively positive");
             "absolute": every item with a grade above 0.
         reduction: "sum" over the instances (paper), or "mean" over those that are not skipped. With "sum" scale the
             gradient clip with the batch (``train_stage`` does): the trainer's 1.0 would clip all the time.
         temperature_range: tau is clamped to it (ours).
+        mini_batch_size, mini_batch_tokens: Gradient caching, see :class:`~mr_st.losses.GradedLoss`.
+
+    Raises:
+        UsageError: an argument that is none of these, or a temperature outside its range.
+
+    Inputs: feature batches of the queries and of the distinct items, and labels ``(P, 3)`` int64, as
+    :class:`~mr_st.training.GradedCollator` gives them.
 
     Example:
         >>> loss = GradedSupConLoss(None, temperature=1.0)
@@ -64,6 +72,14 @@ class GradedSupConLoss(TemperatureMixin, GradedLoss):
             raise UsageError(f"positives is {positives!r}; expected 'relative' or 'absolute'")
         self.positives = positives
         self.init_temperature(temperature, learn_temperature, temperature_range)
+
+    @classmethod
+    def paper(cls, model: SentenceTransformer | None, **options: Any) -> GradedSupConLoss:
+        """The paper's loss: tau learned, summed over instances; where tau starts and its range are ours.
+
+        ``options`` are further arguments, such as ``mini_batch_size``.
+        """
+        return cls(model, 0.05, True, positives="relative", reduction="sum", **options)
 
     def instance_terms(self, pairs: Pairs) -> tuple[dict[str, Tensor], Tensor]:
         rows, grades, n = pairs.query_rows, pairs.grades, pairs.n_queries

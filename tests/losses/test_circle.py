@@ -52,6 +52,13 @@ def test_by_hand_one_pair() -> None:
     loss = MultiClassCircleLoss.paper(None, gamma=1.0)
     got = loss.compute_loss_from_embeddings([query, items], torch.tensor([[0, 0, 2], [0, 1, 0]]))
     assert got.item() == pytest.approx(math.log(1 + math.exp(-0.125)), abs=1e-12)
+    assert loss.take_counts()["circle_2_over_0"] == pytest.approx(got.item())
+
+
+def test_the_paper() -> None:
+    loss = MultiClassCircleLoss.paper(None)
+    assert (loss.bands, loss.average_lower, loss.reduction) == (Bands.paper(), True, "sum")
+    assert MultiClassCircleLoss.paper(None, mini_batch_tokens=512).mini_batch_tokens == 512
 
 
 def test_gradcheck_with_weights_in_the_graph() -> None:
@@ -87,28 +94,6 @@ def test_finite_in_float32_at_gamma_512(detach_weights: bool) -> None:
     assert out.isfinite()
     assert queries.grad.isfinite().all()
     assert queries.grad.abs().max() > 0
-
-
-def test_equals_pytorch_metric_learning_for_two_grades() -> None:
-    losses = pytest.importorskip("pytorch_metric_learning.losses")
-    from pytorch_metric_learning.reducers import SumReducer
-
-    queries, items, labels = ragged_batch(6, n_grades=2)
-    anchors, rows, grades = labels.unbind(1)
-    keep = ~torch.isin(anchors, torch.tensor([2, 3]))  # rows with an item judged twice: theirs is a mask
-    anchors, rows, grades = anchors[keep], rows[keep], grades[keep]
-    positive, negative = grades == 1, grades == 0
-    theirs = losses.CircleLoss(m=0.25, gamma=40, reducer=SumReducer())(
-        queries,
-        torch.arange(len(queries)),
-        (anchors[positive], rows[positive], anchors[negative], rows[negative]),
-        items,
-        torch.arange(len(items)),
-    )
-    ours = MultiClassCircleLoss(None, 40, Bands.evenly_spaced(2), average_lower=False).compute_loss_from_embeddings(
-        [queries, items], torch.stack([anchors, rows, grades], 1)
-    )
-    assert ours.item() == pytest.approx(theirs.item(), rel=1e-6)
 
 
 def test_bad_settings_are_refused() -> None:

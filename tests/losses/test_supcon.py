@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import copy
 import math
 
 import loss_reference as reference
@@ -118,40 +119,29 @@ def test_bad_settings_are_refused(bad: dict) -> None:
         GradedSupConLoss(None, **bad)
 
 
-def test_equals_pytorch_metric_learning_for_two_grades() -> None:
-    losses = pytest.importorskip("pytorch_metric_learning.losses")
-    from pytorch_metric_learning.reducers import SumReducer
-
-    queries, items, labels = ragged_batch(5, n_grades=2)
-    anchors, rows, grades = labels.unbind(1)
-    # theirs is a mask over (query, item): an item judged twice for a query counts once, so leave those rows out
-    keep = ~torch.isin(anchors, torch.tensor([0, 2, 3]))
-    anchors, rows, grades = anchors[keep], rows[keep], grades[keep]
-    positive, negative = grades == 1, grades == 0
-    theirs = losses.SupConLoss(temperature=0.1, reducer=SumReducer())(
-        queries,
-        torch.arange(len(queries)),
-        (anchors[positive], rows[positive], anchors[negative], rows[negative]),
-        items,
-        torch.arange(len(items)),
-    )
-    ours = GradedSupConLoss(None, temperature=0.1).compute_loss_from_embeddings(
-        [queries, items], torch.stack([anchors, rows, grades], 1)
-    )
-    assert ours.item() == pytest.approx(theirs.item(), rel=1e-6)
-
-
 def test_the_gradient_of_tau_is_averaged_over_the_ranks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also in a copy, and once where the gradients are cached."""
     query, items = torch.tensor([[1.0, 0.0]]), torch.tensor([[1.0, 0.0], [0.0, 1.0]])
     labels = torch.tensor([[0, 0, 1], [0, 1, 0]])
 
-    def gradient() -> float:
-        loss = GradedSupConLoss(None)
-        loss.compute_loss_from_embeddings([query, items], labels).backward()
-        return loss.log_tau.grad.item()
+    def gradients() -> list[float]:
+        loss, cached = GradedSupConLoss(None), GradedSupConLoss(None, mini_batch_size=1)
+        copied = copy.deepcopy(loss)
+        for one in (loss, copied):
+            one.compute_loss_from_embeddings([query, items], labels).backward()
+        leaves = [[x.clone().requires_grad_() for x in column.split(1)] for column in (query, items)]
+        cached.calculate_loss(leaves, labels, with_backward=True).backward()
+        return [one.log_tau.grad.item() for one in (loss, copied, cached)]
 
-    alone = gradient()
+    alone = gradients()
     monkeypatch.setattr(torch.distributed, "is_initialized", lambda: True)
     monkeypatch.setattr(torch.distributed, "get_world_size", lambda: 4)
     monkeypatch.setattr(torch.distributed, "all_reduce", lambda tensor: tensor.mul_(3))
-    assert gradient() == pytest.approx(alone * 3 / 4)
+    assert gradients() == pytest.approx([gradient * 3 / 4 for gradient in alone])
+
+
+def test_the_paper() -> None:
+    loss = GradedSupConLoss.paper(None)
+    assert (loss.reduction, loss.positives, loss.log_tau.requires_grad) == ("sum", "relative", True)
+    assert loss.temperature == pytest.approx(0.05)
+    assert GradedSupConLoss.paper(None, mini_batch_size=4).mini_batch_size == 4
