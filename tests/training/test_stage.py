@@ -1,22 +1,18 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
-import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
 import pytest
-import stage_tools
 import torch
 from datasets import Dataset
 from pydantic import ValidationError
 from sentence_transformers import SentenceTransformer
-from stage_tools import AverageMargin, run_stage
+from stage_tools import AverageMargin
 
 from mr_st.errors import MrStError, UsageError
 from mr_st.losses import GradedSupConLoss
@@ -375,32 +371,45 @@ def test_fp16_without_a_gpu_is_refused(tiny_base: Path, rows: list[dict], tmp_pa
         train(tiny_base, rows, tmp_path, CONFIG.model_copy(update={"precision": "fp16"}))
 
 
-@pytest.mark.slow
-def test_kill_9_while_training_and_run_again(tiny_base: Path, tmp_path: Path) -> None:
-    """A real process, killed at random moments until one run gets through; it ends as a run that was not killed."""
-    whole = run_stage(str(tiny_base), str(tmp_path / "whole"))
-    out = tmp_path / "killed"
-    command = [sys.executable, str(Path(stage_tools.__file__)), str(tiny_base), str(out), "0.3"]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false"}
-    for wanted in (1, 1, 2):  # kill as soon as so many new checkpoint folders have been begun
-        before = {p.name for p in (out / "checkpoints").glob("checkpoint-*")}
-        child = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        begun: set[str] = set()
-        deadline = time.monotonic() + 120
-        while child.poll() is None and len(begun - before) < wanted:
-            begun |= {p.name for p in (out / "checkpoints").glob("checkpoint-*")}
-            assert time.monotonic() < deadline, "the child makes no progress"
-            time.sleep(0.002)
-        assert child.poll() is None, "the child finished or failed before it was killed"
-        child.send_signal(signal.SIGKILL)
-        child.wait()
-    subprocess.run(command, env=environment, check=True, timeout=120, capture_output=True)
-    resumed = StageResult.load(out)
-    assert resumed.steps == whole.steps == 20
-    assert [e["step"] for e in resumed.dev_history] == [e["step"] for e in whole.dev_history]
-    # another process may round differently (threads), so not bit by bit
-    np.testing.assert_allclose(
-        [e["dev_margin"] for e in resumed.dev_history], [e["dev_margin"] for e in whole.dev_history], atol=1e-3
-    )
-    assert resumed.loss_state["log_tau"] == pytest.approx(whole.loss_state["log_tau"], abs=1e-4)
-    assert not (out / "checkpoints").exists()
+def test_a_loss_is_fitted_to_the_grades_there_are(tiny_base: Path, rows: list[dict], tmp_path: Path) -> None:
+    config = StageConfig(loss="circle", max_steps=1, queries_per_batch=4, evaluations=1)
+    assert len(train(tiny_base, rows, tmp_path / "three", config).loss_config["bands"]["lower"]) == 3
+    two = [{**row, "labels": [min(label, 1) for label in row["labels"]]} for row in rows]
+    assert len(train(tiny_base, two, tmp_path / "two", config).loss_config["bands"]["lower"]) == 2
+    # the labels of three grades, of a scale with four
+    four = train(tiny_base, rows, tmp_path / "four", config, n_grades=4)
+    assert len(four.loss_config["bands"]["lower"]) == 4
+    assert train(tiny_base, rows, tmp_path / "four", config, n_grades=4) == four
+    with pytest.raises(UsageError, match=r"other n_grades \(4 there, 3 asked for\)"):
+        train(tiny_base, rows, tmp_path / "four", config)
+    with pytest.raises(UsageError, match="n_grades is 2, and a training row has grade 2"):
+        train(tiny_base, rows, tmp_path / "few", config, n_grades=2)
+    given = config.model_copy(update={"loss_options": {"bands": 2}})
+    with pytest.raises(UsageError, match=r"there are 3 grades, and circle .* knows 2"):
+        train(tiny_base, rows, tmp_path / "given", given)
+
+
+def test_gradient_accumulation_takes_several_batches_a_step(tiny_base: Path, rows: list[dict], tmp_path: Path) -> None:
+    config = StageConfig(epochs=2, queries_per_batch=4, gradient_accumulation_steps=2, evaluations=2)
+    whole = train(tiny_base, rows, tmp_path / "whole", config, AverageMargin(rows[:3]))
+    assert whole.steps == 6  # five batches an epoch: two steps of two and one of one
+    assert [entry["instances"] for entry in whole.log_history] == [8, 8, 4, 8, 8, 4]
+    with pytest.raises(KeyboardInterrupt):
+        train(tiny_base, rows, tmp_path / "cut", config, AverageMargin(rows[:3], break_at=2))
+    resumed = train(tiny_base, rows, tmp_path / "cut", config, AverageMargin(rows[:3]))
+    assert resumed.loss_state == whole.loss_state
+    assert_same_weights(whole.model_dir, resumed.model_dir)
+
+
+def test_gradient_caching_is_asked_for_through_the_options(tiny_base: Path, rows: list[dict], tmp_path: Path) -> None:
+    options = {"mini_batch_size": 8, "reduction": "mean"}
+    config = StageConfig(max_steps=2, queries_per_batch=4, evaluations=1, loss_options=options)
+    result = train(tiny_base, rows, tmp_path, config)
+    assert result.loss_config["mini_batch_size"] == 8
+    assert result.loss_config["reduction"] == "mean"
+
+
+def test_the_config_reads_without_torch() -> None:
+    code = "import sys; from mr_st.training.config import StageConfig; StageConfig(loss='circle', epochs=1); "
+    code += "assert 'torch' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=120)
