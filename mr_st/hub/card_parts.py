@@ -123,8 +123,8 @@ def stage_rows(stages: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any]]:
     """One row a training stage: its loss with the parameters it learned, its steps and its time."""
     rows = []
     for name, record in stages.items():
-        learned = _mapping(record.get("loss_config")) or _mapping(record.get("loss_state"))
-        names = [record.get("loss"), learned.pop("loss", None), learned.pop("name", None)]
+        settings = _mapping(record.get("loss_config")) or _mapping(record.get("loss_state"))
+        names = [record.get("loss"), settings.pop("loss", None), settings.pop("name", None)]
         loss = next((str(name) for name in names if name), "–")
         steps, seconds = record.get("steps"), record.get("seconds")
         rows.append(
@@ -134,11 +134,21 @@ def stage_rows(stages: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any]]:
                 "steps": f"{steps:,}" if isinstance(steps, int) else Markdown("–"),
                 "time": _duration(seconds),
                 "parameters": Markdown(
-                    ", ".join(f"{escape(_words(k))} {escape(_plain(v))}" for k, v in learned.items()) or "–"
+                    ", ".join(f"{escape(_words(k))} {escape(v)}" for k, v in _loss_settings(settings).items()) or "–"
                 ),
             }
         )
     return rows
+
+
+def _loss_settings(settings: Mapping[str, Any]) -> dict[str, str]:
+    """What is set, in a few words; a temperature that was learned says so."""
+    shown = {key: _plain(value) for key, value in settings.items() if value is not None}
+    is_learned = shown.pop("learn_temperature", "no") == "yes"
+    if "temperature" in shown and is_learned:
+        shown["temperature"] += " (learned)"
+        shown.pop("temperature_range", None)
+    return shown
 
 
 def data_facts(data: Mapping[str, Any] | None) -> list[dict[str, Any]]:

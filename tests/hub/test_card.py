@@ -56,6 +56,16 @@ def test_the_metadata_passes_the_clients_own_checks(full):
     assert not [name for name in found if name.startswith(("margin", "judged"))]
 
 
+def test_a_learned_temperature_is_called_learned(tiny_base):
+    config = {"loss": "GradedSupConLoss", "temperature": 0.0431, "learn_temperature": True,
+              "temperature_range": [0.005, 1.0], "mini_batch_size": None, "reduction": "sum"}  # fmt: skip
+    fixed = {**config, "learn_temperature": False}
+    stages = {"stage1": {"loss_config": config}, "stage2": {"loss_config": fixed}}
+    card = build_card(tiny_base, stages=stages)
+    assert "| `GradedSupConLoss` | – | – | temperature 0.0431 (learned), reduction sum |" in card
+    assert "temperature 0.0431, temperature range 0.005, 1, reduction sum |" in card
+
+
 def test_the_results_table_has_every_arm_with_its_interval(full):
     card, reports = full
     for arm, title in (("base", "Base, not trained"), ("stage2", "Stage 2: mined and refined")):
