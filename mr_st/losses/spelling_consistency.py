@@ -57,8 +57,8 @@ class SpellingConsistencyLoss(GradedLoss):
     taken of both terms alike, so that the weight means the same whatever the size of the batch. The log shows the
     inner loss's terms and, as ``spelling``, the weighted second term; they add up.
 
-    This is what arXiv 2602.17654 compares adding misspelt queries with, and finds worse (section "Spelling Variation
-    Augmentation"). It gives no formula and no weight: both are ours.
+    Source: arXiv 2602.17654, "Spelling Variation Augmentation", which compares adding misspelt queries with it, and
+    finds it worse. It gives no formula and no weight: both are ours, so that there is no preset.
 
     Inputs: those of every graded loss; with variants, a third feature batch, their distinct texts ``(W, d)``, and
     label rows ``(query_row, variant_row, VARIANT)`` among the others. :class:`mr_st.training.GradedCollator` makes
@@ -106,7 +106,7 @@ class SpellingConsistencyLoss(GradedLoss):
         self._inner = (_inner_loss(loss, dict(loss_options or {})),)
         for parameter_name, parameter in self.inner.named_parameters():
             self.register_parameter(parameter_name, parameter)
-        self.is_local = self.inner.is_local
+        self.is_local = self.inner.is_local  # type: ignore[misc]
 
     @property
     def inner(self) -> GradedLoss:
