@@ -52,16 +52,11 @@ class EpochBatchSampler(DefaultBatchSampler):
     with the fewest items so far. So all batches of an epoch are about equally large, and large and small instances
     stand together. How many batches that makes depends on the sizes alone, never on the shuffle.
 
-    With ``length_aware``, instances whose longest items are of like length stand together and the batches come in
-    random order, so that a column padded to its longest text holds less padding. The number of batches, the bounds
-    and every row once an epoch are as without. A length is that of :func:`longest_items`, varied by up to 5 %
-    from epoch to epoch, so that not always the same rows meet. A loss that looks across instances meets other
-    neighbours. docs/losses.md says what it saves, and where it saves nothing.
-
-    Several processes take the batches in turn, so that all of them need as many, and the trainer would drop what is
-    left over (it sets ``drop_last`` then). Here the number of batches is a multiple of that of the processes, and all
-    are whole: a second pass over the rows fills them up, and no row is left out. With ``max_items`` there are a few
-    more batches, which hold a little less.
+    With ``length_aware``, instances whose longest items are of like length stand together, so that a column padded to
+    its longest text holds less padding. The batches come in random order; under several processes, those of a step
+    are of like length. The number of batches, the bounds and every row once an epoch are as without. A length is that
+    of :func:`longest_items`, varied by up to 5 % from epoch to epoch, so that not always the same rows meet. A loss
+    that looks across instances meets other neighbours. docs/losses.md says what it saves, and where it does not.
 
     Args:
         dataset: The instances; only the columns ``epoch``, with ``max_items`` ``labels``, and with ``length_aware``
@@ -140,7 +135,7 @@ class EpochBatchSampler(DefaultBatchSampler):
             passes = np.split(served, range(len(rows), len(served), len(rows)))
             served = np.concatenate([of_pass[self._longest_first(of_pass)] for of_pass in passes])
             n_whole = self.n_rows // self.batch_size  # an incomplete batch stays the last: accelerate expects it there
-            starts[:n_whole] = starts[self._order_of_batches(n_whole)]
+            starts[:n_whole] = starts[self._order_by_steps(n_whole)]
         for start in starts.tolist():
             yield served[start : start + self.batch_size].tolist()
 
@@ -152,6 +147,12 @@ class EpochBatchSampler(DefaultBatchSampler):
 
     def _order_of_batches(self, n_batches: int) -> np.ndarray:
         return np.random.default_rng((self.seed, self.epoch, 0, 1)).permutation(n_batches)
+
+    def _order_by_steps(self, n_batches: int) -> np.ndarray:
+        """A random order of batches sorted by length in which the ranks of a step get neighbours, and wait little."""
+        steps = self._order_of_batches(-(-n_batches // self.n_ranks))
+        order = (steps[:, None] * self.n_ranks + np.arange(self.n_ranks)).ravel()
+        return order[order < n_batches]
 
     def _longest_first(self, rows: np.ndarray, classes: np.ndarray | None = None) -> np.ndarray:
         """The order of ``rows`` by falling length, each varied a little; within falling ``classes`` if given."""
@@ -165,6 +166,7 @@ class EpochBatchSampler(DefaultBatchSampler):
         order = order[np.argsort(-self.sizes[order], kind="stable")]
         batch_of = self._deal(self.sizes[order], self.n_batches, self.queries_per_batch)
         assert batch_of is not None, "the number of batches was found with these sizes"
+        turns = self._order_of_batches(self.n_batches)
         if self.lengths is not None:
             # Which of the rows of one size goes to which of the batches that get one is free: each batch draws a
             # place among short and long, and rows and batches of a size are matched in that order.
@@ -173,8 +175,9 @@ class EpochBatchSampler(DefaultBatchSampler):
             taking = np.lexsort((places[batch_of], -sizes))
             batch_of = batch_of[taking]
             order = order[self._longest_first(order, sizes)]
+            turns = np.argsort(places)[self._order_by_steps(self.n_batches)]
         batches = np.split(order[np.argsort(batch_of, kind="stable")], np.cumsum(np.bincount(batch_of))[:-1])
-        for at in self._order_of_batches(len(batches)):
+        for at in turns:
             yield batches[at].tolist()
 
     def _fewest_batches(self, batch_size: int) -> int:

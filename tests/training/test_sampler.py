@@ -202,6 +202,20 @@ def test_batches_of_like_length_come_in_random_order_and_the_incomplete_one_last
     assert len(set(orders)) == 6
 
 
+@pytest.mark.parametrize("max_items", [None, 4])
+def test_the_processes_of_a_step_get_batches_of_like_length(max_items: int | None) -> None:
+    dataset = worded([(1, words) for words in range(10, 330, 10)])
+    sampler = EpochBatchSampler(dataset, 4, max_items=max_items, length_aware=True, n_ranks=2)
+    for epoch in range(3):
+        batches = served(sampler, epoch)
+        assert len(batches) == 8
+        assert sorted(flat(batches)) == list(range(32))
+        middles = [float(np.mean(batch)) for batch in batches]
+        steps = [sum(pair) / 2 for pair in zip(middles[::2], middles[1::2], strict=True)]
+        assert all(abs(a - b) < 7 for a, b in zip(middles[::2], middles[1::2], strict=True))
+        assert steps != sorted(steps)
+
+
 def test_like_length_and_a_bound_leave_less_padding() -> None:
     generator = np.random.default_rng(0)
     sizes, widths = generator.integers(2, 9, 400), generator.lognormal(3, 0.5, 400).astype(int)
