@@ -114,6 +114,11 @@ class GradedRetrievalEvaluator(SentenceEvaluator):
 
     def compute_metrics(self, model: SentenceTransformer) -> dict[str, float]:
         """The means, under names without prefix."""
+        values = self.per_query(model)
+        return {name: float(np.nanmean(v)) for name, v in values.items() if not np.isnan(v).all()}
+
+    def per_query(self, model: SentenceTransformer) -> dict[str, np.ndarray]:
+        """Each metric of each query, float (n,), in the order of ``collection.query_ids``; NaN where it has none."""
         queries = encode(
             model, self.collection.query_texts, "query", batch_size=self.batch_size, show_progress=self.show_progress
         )
@@ -123,8 +128,7 @@ class GradedRetrievalEvaluator(SentenceEvaluator):
         top = ExactSearcher(items).search(QueryBatch(vectors=queries), max(self.ks))
         judged, scale = self.collection.judged, self.collection.scale
         values = ranking_metrics(judged, top.ids, self.ks, scale)
-        values |= margin_metrics(judged, pair_similarities(queries, items, judged), scale.n_grades)
-        return {name: float(np.nanmean(v)) for name, v in values.items() if not np.isnan(v).all()}
+        return values | margin_metrics(judged, pair_similarities(queries, items, judged), scale.n_grades)
 
     def get_config_dict(self) -> dict[str, Any]:
         """What the model card says of this evaluator."""
