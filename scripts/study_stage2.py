@@ -3,11 +3,11 @@
 
     python scripts/study_stage2.py --run runs/mr-minilm-marketplace --out runs/study2
 
-Takes dataset, stage-1 model and mined pairs from a finished run of the bundled recipe, trains stage 2 (circle loss, refinement
-set) and its control (stage 1's loss, original judgments) by each setting, and scores each by dev NDCG@10 over the whole
-catalogue (100 queries, of which about 70 have an intent that training knows, 4,000 items) with 0 to 3/4 of stage 1's
-weights averaged in. The test split is not read. Prints the table and writes study.json and study.md; a trained setting
-is kept, so it can be run again. About 20 minutes on 2 cores.
+Takes dataset, stage-1 model and mined pairs from a finished run of the bundled recipe, trains stage 2 (circle loss,
+refinement set) and its control (stage 1's loss, original judgments) by each setting, and scores each by dev NDCG@10
+over the whole catalogue (100 queries, of which about 70 have an intent that training knows, 4,000 items) with 0 to 3/4
+of stage 1's weights averaged in. The test split is not read. Prints the table and writes study.json and study.md; a
+trained setting is kept, so it can be run again. About 20 minutes on 2 cores.
 """
 
 from __future__ import annotations

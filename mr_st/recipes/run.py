@@ -77,7 +77,7 @@ class _Job:
         models = {"stage1": stage1, "stage2": stage2}
         if self.recipe.control:
             config = self.control_config(stage2)
-            models["control"] = self.train("control", config, learned, stage1, (stage1, stage2), annotator)
+            models["control"] = self.train("control", config, learned, stage1, (stage1,), annotator)
         evaluated = {
             arm: self.evaluate(arm, dataset, data, models.get(arm)) for arm in ARMS if arm in {"base", *models}
         }
