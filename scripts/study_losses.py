@@ -118,7 +118,7 @@ def table_of(figures: Mapping[str, Any]) -> str:
     lines = [
         f"{figures['protocol']}; {settings['max_steps']} steps of {settings['queries_per_batch']} queries at a "
         f"learning rate of {settings['learning_rate']:g} for all, defaults of each loss, nothing tuned. 95 % BCa "
-        f"intervals over queries; p of the paired permutation test against `{BASELINE}`, Holm-corrected over the rows. "
+        f"intervals over queries; p of the paired permutation test against `{BASELINE}`, Holm-corrected over rows. "
         "`scripts/study_losses.py --out runs/losses --docs`",
         "",
         f"| loss | NDCG@10 | against `{BASELINE}` | p | margin 2-0 | 2-1 | 1-0 | training |",
