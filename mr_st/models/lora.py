@@ -87,6 +87,7 @@ def merge_lora(model: SentenceTransformer) -> SentenceTransformer:
         network._hf_peft_config_loaded = False
         del network.peft_config
         network.requires_grad_(True)
+        _forget_adapter_names(network)
     return model
 
 
@@ -112,6 +113,7 @@ def save_lora_base(model: SentenceTransformer, folder: str | Path) -> None:
         network: Any = trunk.model
         adapters, network.peft_config = network.peft_config, None
         network._hf_peft_config_loaded = False
+        _forget_adapter_names(network)
         try:
             plain = {
                 name.replace(".base_layer.", "."): tensor
@@ -127,6 +129,14 @@ def save_lora_base(model: SentenceTransformer, folder: str | Path) -> None:
             config.base_model_name_or_path = str(folder)
 
 
+def _forget_adapter_names(network: Any) -> None:
+    """A network that was loaded with adapters would be saved with the names that an adapter file has."""
+    for conversion in getattr(network, "_weight_conversions", None) or []:
+        if any("base_model.model" in str(pattern) for pattern in conversion.source_patterns):
+            network._weight_conversions = None  # transformers takes the architecture's own
+            return
+
+
 def _adapted(network: nn.Module) -> list[tuple[str, Any]]:
     layer_class = require_extra("peft.tuners.tuners_utils", "llm").BaseTunerLayer
     return [(name, module) for name, module in network.named_modules() if isinstance(module, layer_class)]
@@ -139,7 +149,8 @@ def _places(model: SentenceTransformer) -> list[tuple[str, Transformer]]:
         if isinstance(module, Transformer):
             places.append(("" if index == 0 else f"{index}_Transformer", module))
         elif isinstance(module, Router):
-            for route, inner in module.sub_modules.items():
+            routes: Any = module.sub_modules.items()
+            for route, inner in routes:
                 for number, part in enumerate(inner):
                     if isinstance(part, Transformer):
                         below = f"{route}_{number}_Transformer"

@@ -107,7 +107,8 @@ def truncate_tower(model: SentenceTransformer, dim: int) -> SentenceTransformer:
 
 def _heads(module: nn.Module) -> list[Any]:
     """The linear modules that a width is decided by; empty if it is not decided by such alone."""
-    last = [list(route)[-1] for route in module.sub_modules.values()] if isinstance(module, Router) else [module]
+    routes: Any = module.sub_modules.values() if isinstance(module, Router) else [[module]]
+    last = [list(route)[-1] for route in routes]
     return last if all(isinstance(head, Dense) for head in last) else []
 
 

@@ -90,7 +90,7 @@ def _set_pooling(modules: list[nn.Module], pooling: str, base: str | Path) -> No
         raise UsageError(f"{base} has no pooling module, so pooling={pooling!r} has no place; leave it out")
     old: Any = modules[place]
     try:
-        new = Pooling(old.embedding_dimension, pooling, include_prompt=old.include_prompt)  # type: ignore[arg-type]
+        new = Pooling(old.embedding_dimension, pooling, include_prompt=old.include_prompt)
     except ValueError as error:
         raise UsageError(f"pooling is {pooling!r}: {error}") from error
     if place + 1 < len(modules) and new.pooling_output_dimension != old.pooling_output_dimension:

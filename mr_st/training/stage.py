@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import logging
 import shutil
 from collections.abc import Iterator, Mapping
@@ -194,7 +195,9 @@ def _run(
     known: KnownGrades | None,
 ) -> StageResult:
     set_seed(config.seed)
-    start = weights_of(model) if config.average_with_start else None
+    start = None
+    if config.average_with_start:  # of whole matrices: the average of two adapters is not the average of models
+        start = weights_of(merge_lora(copy.deepcopy(model)) if has_lora(model) else model)
     evaluates_along = None if start else evaluator  # else only the average is worth a score, at the end
     if config.max_seq_length is not None:
         model.max_seq_length = config.max_seq_length
@@ -326,6 +329,7 @@ def _finish(
     with torch.no_grad():
         model.load_state_dict(load_sentence_transformer(kept, device="cpu").state_dict())
     load_loss_parameters(objective, kept)
+    merge_lora(model)
     dev_history = [_dev_entry(e) for e in state["log_history"] if any(k.startswith("eval_") for k in e)]
     if start is not None:
         average_with_start(model, start, config.average_with_start)
@@ -334,7 +338,6 @@ def _finish(
             dev_history = [{"step": int(state["global_step"]), **metrics}]
             name = _metric_key(evaluator)
             best = {"step": int(state["global_step"]), "metric": name, "value": float(metrics[name])}
-    merge_lora(model)
     result = StageResult(
         model_dir=out / _MODEL,
         steps=int(state["global_step"]),

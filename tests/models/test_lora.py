@@ -100,6 +100,20 @@ def test_loaded_adapters_are_trainable(tiny_base: Path, tmp_path: Path) -> None:
         assert (name, p.requires_grad) == (other, q.requires_grad)
 
 
+def test_what_was_loaded_with_adapters_is_saved_whole(tiny_base: Path, tmp_path: Path) -> None:
+    model = build_two_tower(tiny_base, 8, lora=LORA, device="cpu")
+    disturb(model)
+    model.save_pretrained(str(tmp_path / "adapters"), create_model_card=False)
+    loaded = load_sentence_transformer(tmp_path / "adapters", device="cpu")
+    save_lora_base(loaded, tmp_path / "base")
+    loaded.save_pretrained(str(tmp_path / "again"), create_model_card=False)
+    merge_lora(loaded).save_pretrained(str(tmp_path / "merged"), create_model_card=False)
+    for name in ("again", "merged"):
+        np.testing.assert_allclose(
+            vectors(SentenceTransformer(str(tmp_path / name), device="cpu")), vectors(model), atol=2e-6
+        )
+
+
 @pytest.mark.parametrize("architecture", ["siamese", "asymmetric"])
 def test_checkpoints_load_once_the_base_has_a_place(tiny_base: Path, tmp_path: Path, architecture) -> None:
     built = build_two_tower(tiny_base, 8, architecture, device="cpu")
