@@ -16,8 +16,12 @@ import distributed_child as child
 import psutil
 import pytest
 import torch
+from accelerate.data_loader import BatchSamplerShard
+from datasets import Dataset
+from hypothesis import given
+from hypothesis import strategies as st
 
-from mr_st.training import StageResult
+from mr_st.training import EpochBatchSampler, StageResult
 
 TORCHRUN = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
 # without a GPU it falls back to gloo; --cpu --num_processes 2 would start one process
@@ -85,6 +89,34 @@ def two(still_base: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         child.stage(str(still_base), out / "by_one", break_at=3)
     launch(TORCHRUN, still_base, out, *SCENARIOS)
     return out
+
+
+@given(
+    sizes=st.lists(st.integers(2, 12), min_size=1, max_size=30),
+    batch_size=st.integers(1, 7),
+    n_ranks=st.integers(2, 4),
+    max_items=st.none() | st.integers(12, 30),
+    epoch=st.integers(0, 2),
+)
+def test_the_ranks_have_as_many_batches_each_and_all_rows_together(
+    sizes: list[int], batch_size: int, n_ranks: int, max_items: int | None, epoch: int
+) -> None:
+    rows = Dataset.from_dict({"epoch": [0] * len(sizes), "labels": [[0] * size for size in sizes]})
+    shards = []
+    for index in range(n_ranks):
+        # drop_last and even_batches as the stock trainer sets them under several processes
+        sampler = EpochBatchSampler(rows, batch_size, drop_last=True, max_items=max_items, n_ranks=n_ranks)
+        sampler.set_epoch(epoch)
+        shards.append(list(BatchSamplerShard(sampler, n_ranks, index, even_batches=False)))
+    assert {len(shard) for shard in shards} == {len(sampler) // n_ranks}
+    counts = Counter(row for shard in shards for batch in shard for row in batch)
+    assert counts.keys() == set(range(len(sizes)))
+    assert max(counts.values()) - min(counts.values()) <= 1  # none a second time before all had the first
+    if max_items is None:
+        assert {len(batch) for shard in shards for batch in shard} == {batch_size}
+        assert counts.total() < len(sizes) + batch_size * n_ranks
+    elif len(sizes) >= len(sampler):
+        assert set(counts.values()) == {1}
 
 
 @pytest.mark.parametrize(("architecture", "cached"), child.KINDS)
