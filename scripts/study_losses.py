@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, Any
 from bench_losses import DOCS, put_into_docs
 
 from mr_st.cli.io import quiet_libraries
+from mr_st.errors import MrStError
 from mr_st.files import write_json
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ SETTINGS: dict[str, Any] = {"max_steps": 60, "queries_per_batch": 8, "learning_r
 SPELLING_SHARE = 0.4
 
 
-def train(name: str, dataset: GradedDataset, out: Path, is_smoke: bool) -> tuple[Path, dict[str, Any]]:
+def train(name: str, dataset: GradedDataset, out: Path, settings: dict[str, Any]) -> tuple[Path, dict[str, Any]]:
     """The model trained with one loss, or the one that an earlier run left; its folder, and what the stage says."""
     from mr_st.augment import misspelt_variants
     from mr_st.data import build_instances
@@ -47,7 +48,6 @@ def train(name: str, dataset: GradedDataset, out: Path, is_smoke: bool) -> tuple
     if name == "spelling_consistency":
         variants = misspelt_variants(dataset, share=SPELLING_SHARE, seed=0)[0]
     instances = build_instances(dataset, "train", 1, seed=0, variants=variants)
-    settings = SETTINGS | ({"max_steps": 2, "queries_per_batch": 3} if is_smoke else {})
     config = StageConfig(loss=name, evaluations=1, seed=0, **settings)
     stage = train_stage("minilm", instances, config, out / name, show_progress=False, n_grades=dataset.scale.n_grades)
     return stage.model_dir, {"steps": stage.steps, "seconds": stage.seconds, "loss_config": stage.loss_config}
@@ -107,7 +107,6 @@ def figures_of(reports: Mapping[str, GradedReport], stages: Mapping[str, dict[st
         "protocol": f"{report.protocol['dataset']['name']}, test split, {report['ndcg@10'].n} queries, all "
         f"{report.protocol['n_items']:,} items, gains {report.protocol['gains']}; MiniLM from the base, one seed",
         "fingerprint": report.dataset_fingerprint,
-        "settings": SETTINGS,
         "rows": rows,
     }
 
@@ -156,16 +155,20 @@ def main() -> None:
     if unknown:
         parser.error(f"there is no loss {unknown[0]}; the losses are {', '.join(LOSSES)}")
     dataset = GradedDataset.load("marketplace", size="tiny" if options.smoke else "small", seed=0)
+    settings = SETTINGS | ({"max_steps": 2, "queries_per_batch": 3} if options.smoke else {})
     reports: dict[str, GradedReport] = {}
     stages: dict[str, dict[str, Any]] = {}
     for name in [BASE, BASELINE, *(loss for loss in options.loss or LOSSES if loss != BASELINE)]:
         started = time.perf_counter()
         model_dir: str | Path = "minilm"
         if name != BASE:
-            model_dir, stages[name] = train(name, dataset, options.out, options.smoke)
+            try:
+                model_dir, stages[name] = train(name, dataset, options.out, settings)
+            except MrStError as error:
+                raise SystemExit(f"study_losses: {error}") from error
         reports[name] = evaluate(name, model_dir, dataset, options.out)
         print(f"{name}: NDCG@10 {reports[name]['ndcg@10']}, {time.perf_counter() - started:.0f} s", flush=True)
-    figures = figures_of(reports, stages)
+    figures = {**figures_of(reports, stages), "settings": settings}
     table = table_of(figures)
     print(table)
     write_json(options.out / "study.json", figures)
