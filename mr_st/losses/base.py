@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
@@ -63,7 +63,7 @@ class Pairs:
         return len(self.queries)
 
 
-class GradedLoss(CacheableLoss, ABC):
+class GradedLoss(CacheableLoss):
     """A loss over instances: a query and any number of items, each with a grade.
 
     A subclass writes :meth:`instance_terms`. This class embeds the two columns, L2-normalises, takes the similarity

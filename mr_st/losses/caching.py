@@ -8,6 +8,7 @@ sentence-transformers leaves out of the scaling by the outer backward pass, and 
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from functools import partial
 from typing import Any
@@ -23,7 +24,7 @@ from mr_st.losses.embedding import in_order, split_column
 __all__ = ["CacheableLoss"]
 
 
-class CacheableLoss(nn.Module):
+class CacheableLoss(nn.Module, ABC):
     """A loss that can cache gradients. Call :meth:`init_caching` in ``__init__``, :meth:`forward_cached` in forward.
 
     ``MatryoshkaLoss`` reads ``uses_gradient_cache`` and then wraps :meth:`calculate_loss`.
@@ -100,9 +101,9 @@ class CacheableLoss(nn.Module):
                 loss = loss + ((parameter - parameter.detach()) * gradient).sum().to(loss.dtype)
         return loss
 
+    @abstractmethod
     def compute_loss_from_embeddings(self, embeddings: list[Tensor], labels: Tensor) -> Tensor:
         """The loss as a pure function of the embeddings of the columns."""
-        raise NotImplementedError
 
     def _own_parameters(self) -> list[nn.Parameter]:
         of_model = set() if self.model is None else {id(p) for p in self.model.parameters()}
