@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
 from sentence_transformers.sentence_transformer.losses import MatryoshkaLoss
 from torch import nn
@@ -48,8 +49,9 @@ class LossLog:
         entries: Counts = {}
         for name, loss in graded_losses(self.loss).items():
             prefix = f"{name}_" if name else ""
-            if hasattr(loss, "temperature"):
-                entries[f"{prefix}temperature"] = round(float(loss.temperature), 6)
+            temperature: Any = getattr(loss, "temperature", None)
+            if temperature is not None:
+                entries[f"{prefix}temperature"] = round(float(temperature), 6)
             entries |= {f"{prefix}{key}": value for key, value in counts.get(name, {}).items()}
         return entries
 
