@@ -148,7 +148,7 @@ def train_stage(
     out = on_first_rank(lambda: ensure_writable(Path(out_dir).expanduser()).resolve())
     if isinstance(model, (str, Path)) and (not Path(model).is_dir() or _has_adapter_file(model)):
         model = load_sentence_transformer(model)
-    settings = {
+    settings: dict[str, Any] = {
         "config": config.model_dump(mode="json"),
         "model": folder_hash(model) if isinstance(model, (str, Path)) else model_hash(model),
         "instances": _instances_hash(instances),
