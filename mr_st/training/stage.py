@@ -334,7 +334,7 @@ def _finish(
     if start is not None:
         average_with_start(model, start, config.average_with_start)
         if evaluator is not None:
-            metrics = on_first_rank(lambda: evaluator(model, epoch=state["epoch"], steps=state["global_step"]))
+            metrics: Any = on_first_rank(lambda: evaluator(model, epoch=state["epoch"], steps=state["global_step"]))
             dev_history = [{"step": int(state["global_step"]), **metrics}]
             name = _metric_key(evaluator)
             best = {"step": int(state["global_step"]), "metric": name, "value": float(metrics[name])}

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import subprocess
 import sys
 from pathlib import Path
 
@@ -105,39 +104,6 @@ def test_a_plain_transformer_folder_gets_mean_pooling(tiny_base: Path) -> None:
     model = build_two_tower(tiny_base.parent / "trunk", device="cpu")
     assert model[1].pooling_mode == "mean"
     assert model.encode_query(TEXTS).shape == (5, 32)
-
-
-_ALONE = """
-import sys
-class Block:
-    def find_spec(self, name, path=None, target=None):
-        if name.split(".")[0] == "mr_st":
-            raise ImportError("mr_st is blocked")
-sys.meta_path.insert(0, Block())
-import numpy as np
-from sentence_transformers import SentenceTransformer
-model = SentenceTransformer(sys.argv[1], device="cpu")
-texts = sys.argv[3].split("|")
-np.savez(sys.argv[2], query=model.encode_query(texts), item=model.encode_document(texts))
-assert "mr_st" not in sys.modules
-"""
-
-
-def test_a_saved_model_loads_with_sentence_transformers_alone(tiny_base: Path, tmp_path: Path) -> None:
-    for number, (architecture, heads, dim) in enumerate([KINDS[1], KINDS[5]]):
-        model = build_two_tower(tiny_base, dim, architecture, heads, device="cpu", prompts={"query": "small "})
-        with torch.no_grad():
-            for parameter in model.parameters():
-                parameter.add_(torch.randn_like(parameter) * 0.05)  # so that the two sides differ
-        folder = tmp_path / f"model{number}"
-        model.save_pretrained(str(folder), create_model_card=False)
-        command = [sys.executable, "-c", _ALONE, str(folder), str(tmp_path / "out.npz"), "|".join(TEXTS)]
-        subprocess.run(command, check=True, capture_output=True, timeout=120)
-        query, item = vectors(model)
-        with np.load(tmp_path / "out.npz") as alone:
-            np.testing.assert_allclose(alone["query"], query, atol=1e-6)
-            np.testing.assert_allclose(alone["item"], item, atol=1e-6)
-        assert np.abs(query - item).max() > 1e-3
 
 
 def test_minilm_from_the_wheel() -> None:
