@@ -64,14 +64,14 @@ class CacheableLoss(nn.Module, ABC):
     def forward_cached(self, sentence_features: Iterable[dict[str, Tensor]], labels: Tensor) -> Tensor:
         """The loss of a batch, whose backward pass embeds the mini-batches again, one after the other."""
         cut = [split_column(features, self.mini_batch_size, self.mini_batch_tokens) for features in sentence_features]
-        cached = _CachedPass(self, [len(chunks) for chunks, _ in cut], [order for _, order in cut])
+        cached = _CachedPass(self, [len(chunks) for chunks, _ in cut], [places for _, places in cut])
         return cached([chunk for chunks, _ in cut for chunk in chunks], labels)
 
     def calculate_loss(
         self,
         reps: list[list[Tensor]],
         labels: Tensor,
-        orders: Sequence[Tensor | None] = (),
+        places: Sequence[Tensor | None] = (),
         *,
         with_backward: bool = False,
     ) -> Tensor:
@@ -80,13 +80,13 @@ class CacheableLoss(nn.Module, ABC):
         Args:
             reps: For each column, the embeddings of its mini-batches.
             labels: Those of the batch.
-            orders: For each column, which row stands where in its mini-batches; None, or no orders: they
-                are in order.
+            places: For each column, where in its mini-batches each row stands; None, or no places: they are the
+                rows in order.
             with_backward: Set ``grad`` of each of ``reps``, and return a loss whose graph leads to the loss's own
                 parameters only.
         """
-        orders = orders or [None] * len(reps)
-        embeddings = [in_order(chunks, order) for chunks, order in zip(reps, orders, strict=True)]
+        places = places or [None] * len(reps)
+        embeddings = [in_order(chunks, place) for chunks, place in zip(reps, places, strict=True)]
         loss = self.compute_loss_from_embeddings(embeddings, labels)
         if not with_backward:
             return loss
@@ -117,8 +117,8 @@ class _CachedPass(CachedLossMixin):
     cut (images, flattened batches) are one column here, which the mixin cuts.
     """
 
-    def __init__(self, loss: CacheableLoss, n_chunks: list[int], orders: list[Tensor | None]) -> None:
-        self.loss, self.n_chunks, self.orders = loss, n_chunks, orders
+    def __init__(self, loss: CacheableLoss, n_chunks: list[int], places: list[Tensor | None]) -> None:
+        self.loss, self.n_chunks, self.places = loss, n_chunks, places
         self.model = loss.model
         self.mini_batch_size = loss.mini_batch_size or 1  # not read where there is a bound on the tokens
         self.mini_batch_num_tokens = loss.mini_batch_tokens
@@ -146,7 +146,7 @@ class _CachedPass(CachedLossMixin):
         columns = [[rep for _ in range(n) for rep in next(chunks)] for n in self.n_chunks]
         assert labels is not None
         # through the instance: MatryoshkaLoss puts its own function there
-        total = self.loss.calculate_loss(columns, labels, self.orders, with_backward=with_backward)
+        total = self.loss.calculate_loss(columns, labels, self.places, with_backward=with_backward)
         self.total = total if with_backward else None
         return total
 
