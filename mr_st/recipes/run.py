@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -51,6 +52,11 @@ def run_recipe(
         DataError: the data is bad.
         MrStError: anything else that the user can mend.
     """
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        raise UsageError(
+            "a recipe runs in one process: under torchrun or accelerate each process would mine and publish for "
+            "itself; start it plainly, or call train_stage from a script of your own for several processes"
+        )
     steps = Steps(out, announce)
     with steps.alone():
         return _Job(recipe, steps, data, show_progress).run()
@@ -254,8 +260,8 @@ class _Job:
             }
 
         titles = {
-            "stage1": "Stage 1: graded SupCon",
-            "stage2": "Stage 2: circle loss on the refinement set",
+            "stage1": f"Stage 1: {config.loss}",
+            "stage2": f"Stage 2: {config.loss} on the refinement set",
             "control": "Control arm: stage 1 trained on, same steps, original judgments",
         }
         return self._once(name, titles[name], settings, work, after)

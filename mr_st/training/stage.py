@@ -3,17 +3,12 @@
 from __future__ import annotations
 
 import copy
-import logging
-import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import pyarrow.compute as pc
 import torch
 from datasets import Dataset
 from sentence_transformers import SentenceTransformer, SentenceTransformerTrainer, SentenceTransformerTrainingArguments
@@ -25,8 +20,8 @@ from transformers import PrinterCallback, set_seed
 from transformers.utils import logging as transformers_logging
 
 from mr_st.errors import MrStError, UsageError
-from mr_st.files import atomic_folder, ensure_writable, read_json, write_json
-from mr_st.identity import folder_hash, model_hash, settings_hash
+from mr_st.files import ensure_writable, read_json
+from mr_st.identity import settings_hash
 from mr_st.losses import GradedLoss
 from mr_st.models import has_lora, load_sentence_transformer, matryoshka_dims, merge_lora, save_lora_base
 from mr_st.training.averaging import average_with_start, weights_of
@@ -39,62 +34,14 @@ from mr_st.training.checkpoints import COMPLETE_FILE, MarkComplete, last_complet
 from mr_st.training.collator import GradedCollator
 from mr_st.training.config import StageConfig
 from mr_st.training.known import KnownGrades
-from mr_st.training.loss_files import load_loss_parameters, loss_parameters, save_loss
+from mr_st.training.loss_files import load_loss_parameters, loss_parameters
 from mr_st.training.objective import at_all_widths, build_loss
 from mr_st.training.ranks import everywhere, join_ranks, n_ranks, on_first_rank, wait_for_ranks
 from mr_st.training.sampler import EpochBatchSampler
+from mr_st.training.stage_folder import CHECKPOINTS, StageResult, open_folder, write_result
+from mr_st.training.stage_settings import difference, has_adapter_file, metric_key, stage_settings
 
 __all__ = ["StageResult", "train_stage"]
-
-logger = logging.getLogger(__name__)
-
-_SETTINGS_FILE, _RESULT_FILE, _MODEL, _CHECKPOINTS = "settings.json", "stage.json", "model", "checkpoints"
-
-
-@dataclass(frozen=True)
-class StageResult:
-    """What a finished stage left behind; ``stage.json`` holds the same.
-
-    Args:
-        model_dir: The best model (the last one without an evaluator), loadable with ``SentenceTransformer``. Its
-            ``loss.json`` says what it was trained with, see :func:`mr_st.training.load_loss`.
-        steps: Optimizer steps.
-        seconds: Seconds spent on training and dev evaluation, over all processes that worked on it.
-        loss_config: The loss and its settings, with the learned values that belong to the model.
-        loss_state: The learned values by name (e.g. log_tau), to give to another stage as ``loss_state``.
-        best: ``{"step", "metric", "value"}`` of the model kept, or None without an evaluator.
-        dev_history: One entry a dev evaluation: ``{"step", metric: value, ...}``.
-        log_history: One entry a log: ``{"step", "loss", "learning_rate", "temperature", "skipped_instances", ...}``.
-        settings_hash: Of everything that decides the result.
-        n_ranks: How many processes shared each step; with other numbers of them the same settings give other models.
-    """
-
-    model_dir: Path
-    steps: int
-    seconds: float
-    loss_config: dict[str, Any]
-    loss_state: dict[str, Any]
-    best: dict[str, Any] | None
-    dev_history: list[dict[str, Any]] = field(repr=False)
-    log_history: list[dict[str, Any]] = field(repr=False)
-    settings_hash: str = ""
-    n_ranks: int = 1
-
-    def load_model(self) -> SentenceTransformer:
-        """The model, loaded from ``model_dir``."""
-        return load_sentence_transformer(self.model_dir)
-
-    @classmethod
-    def load(cls, out_dir: str | Path) -> StageResult:
-        """The result of a finished stage.
-
-        Raises:
-            MrStError: the stage is not finished.
-        """
-        path = Path(out_dir) / _RESULT_FILE
-        if not path.is_file():
-            raise MrStError(f"{path} does not exist: the stage is not finished; run it again to resume")
-        return cls(**{**read_json(path), "model_dir": Path(out_dir) / _MODEL})
 
 
 def train_stage(
@@ -146,26 +93,12 @@ def train_stage(
     """
     join_ranks()
     out = on_first_rank(lambda: ensure_writable(Path(out_dir).expanduser()).resolve())
-    if isinstance(model, (str, Path)) and (not Path(model).is_dir() or _has_adapter_file(model)):
+    if isinstance(model, (str, Path)) and (not Path(model).is_dir() or has_adapter_file(model)):
         model = load_sentence_transformer(model)
-    settings: dict[str, Any] = {
-        "config": config.model_dump(mode="json"),
-        "model": folder_hash(model) if isinstance(model, (str, Path)) else model_hash(model),
-        "instances": _instances_hash(instances),
-        "evaluator": _evaluator_settings(evaluator),
-        "loss_state": {name: torch.as_tensor(value).tolist() for name, value in (loss_state or {}).items()},
-        "n_grades": _n_grades(instances, n_grades),
-    }
-    if config.known_in_batch != (known is not None):
-        raise UsageError(
-            f"config.known_in_batch is {config.known_in_batch} and known is {'not ' * (known is not None)}None; give "
-            "both, known=KnownGrades.from_dataset(dataset, split), or neither"
-        )
-    if known is not None:
-        settings["known"] = known.identity
+    settings = stage_settings(model, instances, config, evaluator, loss_state, n_grades, known)
     identity = settings_hash(settings)
     _check_ranks_agree(settings)
-    finished = on_first_rank(lambda: _open_folder(out, settings, identity, overwrite))
+    finished = on_first_rank(lambda: open_folder(out, settings, identity, overwrite))
     if finished is not None:
         return finished
     if isinstance(model, (str, Path)):
@@ -173,14 +106,6 @@ def train_stage(
     with _quiet(model):
         loss = build_loss(model, config, settings["n_grades"], loss_state)
         return _run(model, loss, instances, config, out, evaluator, show_progress, identity, known)
-
-
-def _n_grades(instances: Dataset, given: int | None) -> int:
-    column: Any = instances.with_format("arrow", columns=["labels"])[:]["labels"]
-    there = int(pc.max(pc.list_flatten(column)).as_py() or 0) + 1
-    if given is not None and given < there:
-        raise UsageError(f"n_grades is {given}, and a training row has grade {there - 1}; grades run from 0")
-    return given or there
 
 
 def _run(
@@ -205,7 +130,7 @@ def _run(
         if ".pooler." in name:  # BERT's pooler is not used: it gets no gradient, which DDP would stumble over
             parameter.requires_grad_(False)
     objective = at_all_widths(model, loss)
-    checkpoints = out / _CHECKPOINTS
+    checkpoints = out / CHECKPOINTS
     if has_lora(model):  # the checkpoints hold the adapters only
         on_first_rank(lambda: save_lora_base(model, checkpoints / "base"))
     resume_from = on_first_rank(lambda: last_complete_checkpoint(checkpoints))
@@ -247,7 +172,7 @@ def _check_ranks_agree(settings: dict[str, Any]) -> None:
         if settings_hash(others) != settings_hash(settings):
             raise UsageError(
                 f"the processes were given different stages: process {rank} has other "
-                f"{_difference(settings, others)}; build model, instances and evaluator alike in all"
+                f"{difference(settings, others)}; build model, instances and evaluator alike in all"
             )
 
 
@@ -289,7 +214,7 @@ def _arguments(
         save_strategy="steps",
         eval_strategy="no" if evaluator is None else "steps",
         load_best_model_at_end=evaluator is not None,
-        metric_for_best_model=None if evaluator is None else _metric_key(evaluator),
+        metric_for_best_model=None if evaluator is None else metric_key(evaluator),
         greater_is_better=None if evaluator is None else bool(evaluator.greater_is_better),
     )
     sampler = EpochBatchSampler(
@@ -314,7 +239,7 @@ def _finish(
     start: dict[str, Tensor] | None,
 ) -> StageResult:
     """Write the model and the result from the checkpoints on disk, so that it does not matter who trained them."""
-    last = on_first_rank(lambda: last_complete_checkpoint(out / _CHECKPOINTS))
+    last = on_first_rank(lambda: last_complete_checkpoint(out / CHECKPOINTS))
     assert last is not None, "the trainer saves after its last step"
     complete = read_json(last / COMPLETE_FILE)
     state = read_json(last / "trainer_state.json")
@@ -324,7 +249,7 @@ def _finish(
         if not state["best_model_checkpoint"] or not Path(state["best_model_checkpoint"]).is_dir():
             raise MrStError(f"{last}: its best checkpoint is gone; delete {out} and train again")
         kept = Path(state["best_model_checkpoint"])
-        best = {"step": _step_of(kept), "metric": _metric_key(evaluator), "value": float(state["best_metric"])}
+        best = {"step": _step_of(kept), "metric": metric_key(evaluator), "value": float(state["best_metric"])}
     # The trainer only logs an error when it cannot load the best model, and goes on with the last.
     with torch.no_grad():
         model.load_state_dict(load_sentence_transformer(kept, device="cpu").state_dict())
@@ -336,10 +261,10 @@ def _finish(
         if evaluator is not None:
             metrics: Any = on_first_rank(lambda: evaluator(model, epoch=state["epoch"], steps=state["global_step"]))
             dev_history = [{"step": int(state["global_step"]), **metrics}]
-            name = _metric_key(evaluator)
+            name = metric_key(evaluator)
             best = {"step": int(state["global_step"]), "metric": name, "value": float(metrics[name])}
     result = StageResult(
-        model_dir=out / _MODEL,
+        model_dir=out / "model",
         steps=int(state["global_step"]),
         seconds=float(complete["seconds"]),
         loss_config={
@@ -355,82 +280,7 @@ def _finish(
         n_ranks=complete.get("n_ranks", 1),
     )
     wait_for_ranks()  # all have read the checkpoints
-    return on_first_rank(lambda: _write(result, model, objective, out))
-
-
-def _write(result: StageResult, model: SentenceTransformer, loss: nn.Module, out: Path) -> StageResult:
-    with atomic_folder(out / _MODEL) as folder:
-        model.save_pretrained(str(folder), create_model_card=False)
-        save_loss(loss, folder)
-    write_json(out / _RESULT_FILE, {**asdict(result), "model_dir": _MODEL})
-    shutil.rmtree(out / _CHECKPOINTS, ignore_errors=True)
-    return result
-
-
-def _open_folder(out: Path, settings: dict[str, Any], identity: str, overwrite: bool) -> StageResult | None:
-    """Prepare ``out`` for these settings; the result if the stage is finished there."""
-    for leftover in out.glob(f".tmp-{_MODEL}-*"):  # a kill while the model was written
-        shutil.rmtree(leftover, ignore_errors=True)
-    path = out / _SETTINGS_FILE
-    before = read_json(path) if path.is_file() else None
-    strange = before is None and any((out / name).exists() for name in (_RESULT_FILE, _CHECKPOINTS, _MODEL))
-    if strange or (before is not None and settings_hash(before) != identity):
-        if not overwrite:
-            other = "unknown settings" if before is None else f"other {_difference(before, settings)}"
-            raise UsageError(
-                f"{out}: holds a stage with {other}; give another folder, delete this one, or pass overwrite=True"
-            )
-        for name in (_RESULT_FILE, _SETTINGS_FILE):
-            (out / name).unlink(missing_ok=True)
-        for name in (_CHECKPOINTS, _MODEL):
-            shutil.rmtree(out / name, ignore_errors=True)
-    if (out / _RESULT_FILE).is_file():
-        if (out / _MODEL / "modules.json").is_file():
-            shutil.rmtree(out / _CHECKPOINTS, ignore_errors=True)
-            return StageResult.load(out)
-        (out / _RESULT_FILE).unlink()  # someone deleted the model: train it again
-    write_json(path, settings)
-    return None
-
-
-def _difference(before: Any, now: Any, name: str = "") -> str:
-    if isinstance(before, dict) and isinstance(now, dict):
-        parts = [
-            _difference(before.get(key), now.get(key), f"{name}.{key}".lstrip("."))
-            for key in sorted({*before, *now})
-            if before.get(key) != now.get(key)
-        ]
-        return ", ".join(parts)
-    return f"{name} ({before} there, {now} asked for)"
-
-
-def _has_adapter_file(folder: str | Path) -> bool:
-    """Whether a saved model has adapters: its files then do not say all, its weights do."""
-    return any(Path(folder).rglob("adapter_config.json"))
-
-
-def _instances_hash(instances: Dataset) -> str:
-    """Of all that is trained on: texts, labels, and which epoch a row belongs to."""
-    rows = [settings_hash(instances[start : start + 1000]) for start in range(0, len(instances), 1000)]
-    if "epoch" in instances.column_names:
-        column: Any = instances.with_format("numpy", columns=["epoch"])["epoch"]
-        rows.append(settings_hash(np.asarray(column[:])))
-    return settings_hash(rows)
-
-
-def _evaluator_settings(evaluator: BaseEvaluator | None) -> dict[str, Any] | None:
-    if evaluator is None:
-        return None
-    simple = (str, int, float, bool, list, tuple)
-    plain = {k: v for k, v in evaluator.get_config_dict().items() if isinstance(v, simple)}
-    return {"class": type(evaluator).__name__, "metric": _metric_key(evaluator), **plain}
-
-
-def _metric_key(evaluator: BaseEvaluator) -> str:
-    """What the trainer will call the primary metric; evaluators put their name before it when first called."""
-    metric = evaluator.primary_metric or "evaluator"
-    name = getattr(evaluator, "name", "")
-    return metric if not name or metric.startswith(f"{name}_") else f"{name}_{metric}"
+    return on_first_rank(lambda: write_result(result, model, objective, out))
 
 
 def _dev_entry(entry: dict[str, Any]) -> dict[str, Any]:

@@ -113,7 +113,7 @@ def test_one_mini_batch_of_activations_is_alive_at_a_time(tiny_base: Path) -> No
 
         weights = sum(p.numel() for p in loss.model.parameters())
         with torch.autograd.graph.saved_tensors_hooks(pack, lambda held: held[0]):
-            loss(features(loss.model, items=ITEMS * 4), LABELS).backward()
+            loss(features(loss.model, items=[f"{item} {n}" for n in range(4) for item in ITEMS]), LABELS).backward()
         return highest - weights
 
     model = double_model(tiny_base).train()

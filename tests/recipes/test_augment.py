@@ -174,7 +174,7 @@ def test_a_run_trains_on_misspelt_queries_and_resumes(tmp_path: Path, tiny_base:
         recipe_of(tmp_path, tiny_base, "{spelling: {share: 0.5, seed: 1}}"), tmp_path / "out", announce=other.append
     )
     assert "Augmenting the training queries: the settings have changed, done anew" in other
-    assert "Stage 1: graded SupCon: the settings have changed, done anew" in other
+    assert "Stage 1: supcon: the settings have changed, done anew" in other
     assert "Preparing the data: done before, kept" in other
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from mr_st.errors import MrStError
+from mr_st.errors import MrStError, UsageError
 from mr_st.recipes.steps import Steps
 
 
@@ -78,3 +78,12 @@ def test_two_runs_in_one_folder_are_refused(tmp_path: Path) -> None:
         other.join(30)
     with Steps(tmp_path).alone():
         pass
+
+
+def test_a_recipe_is_not_run_by_several_processes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from mr_st.recipes import Recipe, run_recipe
+
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(UsageError, match="a recipe runs in one process"):
+        run_recipe(Recipe(name="try"), tmp_path / "out")
+    assert not (tmp_path / "out").exists()

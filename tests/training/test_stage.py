@@ -170,21 +170,22 @@ def test_a_bound_on_the_items_of_a_batch_holds_and_resumes(
 def test_killed_after_the_last_step_it_only_writes_the_result(
     tiny_base: Path, rows: list[dict], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import mr_st.training.stage as stage
+    from mr_st.training import stage, stage_folder
 
     whole = train(tiny_base, rows, tmp_path / "whole", evaluator=AverageMargin(rows[:5]))
 
     def die(*args: object, **options: object) -> None:
         raise KeyboardInterrupt
 
-    real = stage.write_json
+    real = stage_folder.write_json
 
     def die_at_the_result(path: Path, value: object) -> None:
         die() if path.name == "stage.json" else real(path, value)
 
-    for number, (name, deadly) in enumerate([("_finish", die), ("write_json", die_at_the_result)]):
+    deaths = [(stage, "_finish", die), (stage_folder, "write_json", die_at_the_result)]
+    for number, (where, name, deadly) in enumerate(deaths):
         with monkeypatch.context() as patch:
-            patch.setattr(stage, name, deadly)
+            patch.setattr(where, name, deadly)
             with pytest.raises(KeyboardInterrupt):
                 train(tiny_base, rows, tmp_path / f"{number}", evaluator=AverageMargin(rows[:5]))
         evaluator = AverageMargin(rows[:5])
