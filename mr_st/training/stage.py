@@ -207,6 +207,7 @@ def _arguments(
         dataloader_pin_memory=has_gpu,
         # With gradient caching each backward pass is one chunk's, which uses one route of a Router only.
         ddp_find_unused_parameters=uses_gradient_cache(loss),
+        ddp_broadcast_buffers=False,  # at every forward; the ranks may embed in different numbers of forwards
         dataloader_drop_last=n_ranks() > 1,  # what the trainer wants then; the sampler leaves nothing incomplete
         disable_tqdm=True,
         report_to="none",
