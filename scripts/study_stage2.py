@@ -22,8 +22,8 @@ from mr_st.cli.io import quiet_libraries
 from mr_st.files import read_json, write_json
 
 SETTINGS: list[dict[str, Any]] = [
-    {"max_steps": 220, "queries_per_batch": 4, "learning_rate": 2e-4},
-    {"max_steps": 220, "queries_per_batch": 4, "learning_rate": 1e-4},
+    {"max_steps": 200, "queries_per_batch": 4, "learning_rate": 2e-4},
+    {"max_steps": 200, "queries_per_batch": 4, "learning_rate": 1e-4},
 ]
 SHARES = (0.0, 0.25, 0.5, 0.75)
 

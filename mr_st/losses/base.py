@@ -15,6 +15,7 @@ from torch import Tensor
 from mr_st.errors import UsageError
 from mr_st.losses.caching import CacheableLoss
 from mr_st.losses.embedding import embed_column
+from mr_st.losses.segments import segment_min
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
@@ -24,6 +25,9 @@ __all__ = ["PAPER_CITATION", "GradedLoss", "Pairs", "Reduction"]
 Reduction = Literal["sum", "mean"]
 
 _ROWS_PER_CPU_FORWARD = 16
+
+SOFTPLUS_LINEAR_ABOVE = 40.0
+"""Softplus is the identity above this: exp(-40) is under float64's resolution, exp(40) fits float32."""
 
 PAPER_CITATION = """
 @misc{xi2026minerefine,
@@ -56,6 +60,12 @@ class Pairs:
     grades: Tensor
     queries: Tensor
     items: Tensor
+
+    def is_positive(self, positives: str) -> Tensor:
+        """``(P,)`` bool: "relative": above the lowest grade of its instance; "absolute": of a grade above 0."""
+        if positives == "absolute":
+            return self.grades > 0
+        return self.grades > segment_min(self.grades, self.query_rows, self.n_queries, empty=0)[self.query_rows]
 
     @property
     def n_queries(self) -> int:

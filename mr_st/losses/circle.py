@@ -11,16 +11,13 @@ from torch import Tensor
 
 from mr_st.errors import UsageError
 from mr_st.losses.bands import Bands
-from mr_st.losses.base import PAPER_CITATION, GradedLoss, Pairs, Reduction
+from mr_st.losses.base import PAPER_CITATION, SOFTPLUS_LINEAR_ABOVE, GradedLoss, Pairs, Reduction
 from mr_st.losses.segments import segment_count, segment_logsumexp
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
 
 __all__ = ["MultiClassCircleLoss"]
-
-# Softplus is computed as the identity above this; exp(-40) is under float64's resolution, exp(40) fits float32.
-_LINEAR_ABOVE = 40.0
 
 
 class MultiClassCircleLoss(GradedLoss):
@@ -114,7 +111,7 @@ class MultiClassCircleLoss(GradedLoss):
         exponents = torch.where(is_present, up[:, high] + down[:, low], 0.0)
         if self.average_lower:
             exponents = exponents - counts[:, low].clamp(min=1).to(scores.dtype).log()
-        terms = F.softplus(exponents, threshold=_LINEAR_ABOVE) * is_present
+        terms = F.softplus(exponents, threshold=SOFTPLUS_LINEAR_ABOVE) * is_present
         names = [f"circle_{hi}_over_{lo}" for hi, lo in zip(high.tolist(), low.tolist(), strict=True)]
         return dict(zip(names, terms.unbind(1), strict=True)), is_present.any(1)
 

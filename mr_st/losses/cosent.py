@@ -10,16 +10,13 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from mr_st.errors import UsageError
-from mr_st.losses.base import GradedLoss, Pairs, Reduction
+from mr_st.losses.base import SOFTPLUS_LINEAR_ABOVE, GradedLoss, Pairs, Reduction
 from mr_st.losses.segments import segment_logsumexp
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
 
 __all__ = ["GradedCoSENTLoss"]
-
-# Softplus is computed as the identity above this; exp(-40) is under float64's resolution, exp(40) fits float32.
-_LINEAR_ABOVE = 40.0
 
 
 class GradedCoSENTLoss(GradedLoss):
@@ -91,7 +88,7 @@ class GradedCoSENTLoss(GradedLoss):
         if not self.pairs_apart:
             # log(1 + sum) with the 1 as one more exponent, 0
             return {"cosent": torch.logsumexp(F.pad(exponents, (0, 1)), dim=1)}, is_live
-        terms = F.softplus(torch.where(is_present, exponents, 0.0), threshold=_LINEAR_ABOVE) * is_present
+        terms = F.softplus(torch.where(is_present, exponents, 0.0), threshold=SOFTPLUS_LINEAR_ABOVE) * is_present
         names = [f"cosent_{hi}_over_{lo}" for hi, lo in zip(high.tolist(), low.tolist(), strict=True)]
         return dict(zip(names, terms.unbind(1), strict=True)), is_live
 

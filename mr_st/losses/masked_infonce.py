@@ -10,7 +10,7 @@ from torch import Tensor
 
 from mr_st.errors import UsageError
 from mr_st.losses.base import GradedLoss, Pairs, Reduction
-from mr_st.losses.segments import segment_logsumexp, segment_max, segment_min, segment_sum
+from mr_st.losses.segments import segment_logsumexp, segment_max, segment_sum
 from mr_st.losses.temperature import TemperatureMixin
 
 if TYPE_CHECKING:
@@ -136,8 +136,7 @@ class MaskedInfoNCELoss(TemperatureMixin, GradedLoss):
         rows, grades, n = pairs.query_rows, pairs.grades, pairs.n_queries
         tau = self.tau(pairs.scores.dtype)
         logits = pairs.scores / tau
-        lowest = segment_min(grades, rows, n, empty=0)
-        is_positive = grades > (lowest[rows] if self.positives == "relative" else 0)
+        is_positive = pairs.is_positive(self.positives)
         negatives = torch.stack([_lse_of_lower_grades(logits, pairs), self._lse_of_unjudged(pairs, tau)])
         has_negative = ~negatives.isinf().all(0)
         is_used = is_positive & has_negative

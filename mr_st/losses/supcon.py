@@ -85,7 +85,7 @@ class GradedSupConLoss(TemperatureMixin, GradedLoss):
         rows, grades, n = pairs.query_rows, pairs.grades, pairs.n_queries
         lowest = segment_min(grades, rows, n, empty=0)
         is_live = segment_max(grades, rows, n, empty=0) > lowest
-        is_positive = grades > (lowest[rows] if self.positives == "relative" else 0)
+        is_positive = pairs.is_positive(self.positives)
         logits = pairs.scores / self.tau(pairs.scores.dtype)
         weights = (grades * (is_positive & is_live[rows])).to(logits.dtype)
         log_shares = logits - segment_logsumexp(logits, rows, n)[rows]

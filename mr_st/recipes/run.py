@@ -242,6 +242,7 @@ class _Job:
                 ),
                 loss_state=start.facts.get("loss_state") if config.loss == recipe.stage1.loss else None,
                 show_progress=self.show_progress,
+                n_grades=dataset.scale.n_grades,
                 known=KnownGrades.from_dataset(dataset, "train", **text_format) if config.known_in_batch else None,
             )
             return {
