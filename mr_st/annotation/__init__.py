@@ -1,7 +1,29 @@
 """The labellers: anything that grades pairs of a query and an item."""
 
 from mr_st.annotation.cross_encoder import CrossEncoderAnnotator
+from mr_st.annotation.guideline import Guideline
 from mr_st.annotation.judgments import JudgmentAnnotator
-from mr_st.annotation.protocol import Annotations, Annotator, PairTable
+from mr_st.annotation.prompt import GradePrompt
+from mr_st.annotation.protocol import (
+    Annotations,
+    Annotator,
+    BudgetSpentError,
+    GradedPart,
+    PairTable,
+    StreamingAnnotator,
+    UnansweredError,
+)
 
-__all__ = ["Annotations", "Annotator", "CrossEncoderAnnotator", "JudgmentAnnotator", "PairTable"]
+__all__ = [
+    "Annotations",
+    "Annotator",
+    "BudgetSpentError",
+    "CrossEncoderAnnotator",
+    "GradePrompt",
+    "GradedPart",
+    "Guideline",
+    "JudgmentAnnotator",
+    "PairTable",
+    "StreamingAnnotator",
+    "UnansweredError",
+]

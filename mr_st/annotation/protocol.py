@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
@@ -11,7 +11,15 @@ import numpy as np
 from mr_st.data.pairs import PairTable
 from mr_st.errors import MrStError
 
-__all__ = ["Annotations", "Annotator", "PairTable"]
+__all__ = [
+    "Annotations",
+    "Annotator",
+    "BudgetSpentError",
+    "GradedPart",
+    "PairTable",
+    "StreamingAnnotator",
+    "UnansweredError",
+]
 
 
 @dataclass(frozen=True, eq=False)
@@ -118,3 +126,50 @@ class Annotator(Protocol):
     def grade(self, pairs: PairTable) -> Annotations:
         """Grade every pair, in the order given; the same pair gets the same grade wherever it stands."""
         ...
+
+
+@dataclass(frozen=True, eq=False)
+class GradedPart:
+    """Some of the pairs of a table, graded: what a slow or paid annotator hands over as it comes in.
+
+    Args:
+        rows: int64 (m,), which pairs of the table these are.
+        annotations: Of those m pairs.
+        cost: What they cost, in the currency of the annotator's prices; 0 where nothing is paid.
+    """
+
+    rows: np.ndarray
+    annotations: Annotations
+    cost: float = 0.0
+
+
+@runtime_checkable
+class StreamingAnnotator(Annotator, Protocol):
+    """An annotator whose answers arrive one after another, in any order, and are worth keeping one by one."""
+
+    def grade_in_parts(self, pairs: PairTable) -> Iterator[GradedPart]:
+        """Grade the pairs and yield each part when it is there; together the parts hold a row once at most.
+
+        A row that no part holds was asked for and got no usable answer.
+
+        Raises:
+            BudgetSpentError: after everything that was paid for has been yielded.
+        """
+        ...
+
+
+class BudgetSpentError(MrStError):
+    """The money, tokens or requests that an annotator may spend are spent; what was paid for is kept."""
+
+
+class UnansweredError(MrStError):
+    """An annotator gave no usable answer for some pairs; ``rows`` names them.
+
+    Args:
+        message: What the user reads.
+        rows: int64 (m,), the pairs of the table that was asked for.
+    """
+
+    def __init__(self, message: str, rows: np.ndarray):
+        super().__init__(message)
+        self.rows = np.asarray(rows, dtype=np.int64)
