@@ -2,33 +2,23 @@
 
 from __future__ import annotations
 
-import logging
-import shutil
 import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from mr_st.annotation import Annotations, CrossEncoderAnnotator
-from mr_st.annotation.agreement import agreement, calibrated_apart, fit_temperature
-from mr_st.annotation.cross_encoder import softmax, write_calibration
+from mr_st.annotation import CrossEncoderAnnotator
+from mr_st.annotation.cross_encoder import write_calibration
 from mr_st.data.dataset import GradedDataset
-from mr_st.errors import MrStError, UsageError
-from mr_st.files import atomic_folder, ensure_writable, read_json, write_json
-from mr_st.identity import folder_hash, settings_hash
+from mr_st.errors import MrStError
+from mr_st.training.annotator_fit import check_counts, fit_settings, held_out_report, learned_from, open_fit_folder
 from mr_st.training.checkpoints import MarkComplete, last_complete_checkpoint
-from mr_st.training.holdout import ClassWeights, LabelledPairs, draw, hold_out, weigh_classes
+from mr_st.training.holdout import ClassWeights, LabelledPairs, hold_out, weigh_classes
 
 if TYPE_CHECKING:
     from sentence_transformers import CrossEncoder
 
 __all__ = ["fit_cross_encoder"]
-
-logger = logging.getLogger(__name__)
-
-_SETTINGS, _REPORT, _MODEL, _CHECKPOINTS = "settings.json", "report.json", "model", "checkpoints"
 
 
 def fit_cross_encoder(
@@ -92,11 +82,10 @@ def fit_cross_encoder(
     """
     from mr_st.models.loading import resolve_base
 
-    if epochs < 1 or batch_size < 1 or max_length < 8 or evaluations_per_epoch < 1 or patience < 1:
-        raise UsageError(
-            f"epochs {epochs}, batch_size {batch_size}, evaluations_per_epoch {evaluations_per_epoch} and patience "
-            f"{patience} must be 1 or more, max_length {max_length} 8 or more"
-        )
+    check_counts(
+        max_length, epochs=epochs, batch_size=batch_size, evaluations_per_epoch=evaluations_per_epoch,
+        patience=patience,
+    )  # fmt: skip
     source, hub_id = resolve_base(base)
     hyperparameters = {
         "epochs": epochs, "learning_rate": learning_rate, "batch_size": batch_size, "max_length": max_length,
@@ -105,60 +94,31 @@ def fit_cross_encoder(
         "evaluations_per_epoch": evaluations_per_epoch, "patience": patience,
         "item_text_levels": item_text_levels, "max_chars": max_chars,
     }  # fmt: skip
-    settings = {
-        "base": folder_hash(source) if Path(source).is_dir() else source,
-        "dataset": dataset.fingerprint,
-        "split": split,
-        **hyperparameters,
-    }
-    folder = _open_folder(Path(out_dir), settings)
-    if not (folder / _REPORT).is_file():
+    folder = open_fit_folder(out_dir, fit_settings(source, dataset, split, hyperparameters))
+    if not folder.is_finished:
         learn, held = hold_out(dataset, split, holdout_share, seed, item_text_levels, max_chars)
         weights = weigh_classes(class_weights, learn.grades, dataset.scale.n_grades)
         started = time.monotonic()
-        model, history = _train(source, learn, held, weights, folder, hyperparameters, device, show_progress)
+        model, history = _train(
+            source, learn, held, weights, folder.checkpoints, hyperparameters, device, show_progress
+        )
         seconds = time.monotonic() - started
         annotator = CrossEncoderAnnotator(model, batch_size=2 * batch_size)
         report = {
             "base": hub_id or Path(source).name,
             "data": {"name": dataset.name, "fingerprint": dataset.fingerprint, "split": split},
             "settings": hyperparameters,
-            "learned_from": {
-                "n_pairs": len(learn.grades), "n_queries": len(set(learn.pairs.query_ids)),
-                "by_grade": np.bincount(learn.grades, minlength=dataset.scale.n_grades).tolist(),
-                "class_weights": weights,
-            },
+            "learned_from": learned_from(learn, weights, dataset.scale.n_grades),
             "training": {**history, "seconds": round(seconds, 1)},
-            **_judge(annotator, held, seed),
-        }  # fmt: skip
-        with atomic_folder(folder / _MODEL) as temporary:
-            model.save(str(temporary), create_model_card=False)
-            write_calibration(temporary, report["temperature"], **report["calibrated_on"])
-        write_json(folder / _REPORT, report)
-        shutil.rmtree(folder / _CHECKPOINTS, ignore_errors=True)
-    return CrossEncoderAnnotator(folder / _MODEL, batch_size=2 * batch_size, device=device)
+            **held_out_report(annotator.logits(held.pairs), held, seed),
+        }
 
+        def save(target: Path) -> None:
+            model.save(str(target), create_model_card=False)
+            write_calibration(target, report["temperature"], **report["calibrated_on"])
 
-def _open_folder(folder: Path, settings: dict[str, Any]) -> Path:
-    """The folder, emptied of an earlier fit whose settings or data were others."""
-    ours = {_SETTINGS, _REPORT, _MODEL, _CHECKPOINTS}
-    if folder.is_dir():
-        others = [
-            path.name for path in folder.iterdir() if path.name not in ours and not path.name.startswith(".tmp-")
-        ]
-        if others:
-            raise UsageError(f"{folder}: holds other files ({', '.join(others[:3])}); choose another folder")
-    ensure_writable(folder)
-    key = {"settings": settings, "hash": settings_hash(settings)}
-    known = read_json(folder / _SETTINGS).get("hash") if (folder / _SETTINGS).is_file() else None
-    if known != key["hash"]:
-        if known is not None:
-            logger.warning("%s: an earlier fit had other settings or data; it is replaced", folder)
-        (folder / _REPORT).unlink(missing_ok=True)
-        for name in (_MODEL, _CHECKPOINTS):
-            shutil.rmtree(folder / name, ignore_errors=True)
-        write_json(folder / _SETTINGS, key)
-    return folder
+        folder.finish(save, report)
+    return CrossEncoderAnnotator(folder.model, batch_size=2 * batch_size, device=device)
 
 
 def _train(
@@ -166,7 +126,7 @@ def _train(
     learn: LabelledPairs,
     held: LabelledPairs,
     weights: list[float],
-    folder: Path,
+    checkpoints: Path,
     options: dict[str, Any],
     device: str | None,
     show_progress: bool,
@@ -178,7 +138,6 @@ def _train(
     from sentence_transformers.cross_encoder.losses import CrossEntropyLoss
     from transformers import EarlyStoppingCallback, PrinterCallback, set_seed
 
-    checkpoints = folder / _CHECKPOINTS
     n_steps = -(-len(learn.grades) // options["batch_size"]) * options["epochs"]
     every = max(1, n_steps // (options["epochs"] * options["evaluations_per_epoch"]))
     set_seed(options["seed"])  # the output layer is new
@@ -240,26 +199,3 @@ def _columns(part: LabelledPairs) -> Any:
     return Dataset.from_dict(
         {"query": part.pairs.query_texts, "item": part.pairs.item_texts, "label": part.grades.tolist()}
     )
-
-
-def _judge(annotator: CrossEncoderAnnotator, held: LabelledPairs, seed: int) -> dict[str, Any]:
-    """Temperature and figures on the held-out queries."""
-    logits = annotator.logits(held.pairs)
-    draws = {root: int(draw(seed + 1, root), 16) % 2 == 0 for root in set(held.roots.tolist())}
-    in_first_half = np.array([draws[root] for root in held.roots])
-    counts = {"n_pairs": len(held.grades), "n_queries": len(set(held.pairs.query_ids))}
-
-    def figures(probabilities: np.ndarray) -> dict[str, Any]:
-        given = Annotations(logits.argmax(axis=1).astype(np.int8), probabilities)
-        return agreement(held.grades, given)
-
-    return {
-        "held_out": {**counts, **figures(calibrated_apart(logits, held.grades, in_first_half))},
-        "protocol": (
-            "Held-out queries of the split, never pairs. Their loss chose the checkpoint. Calibration is measured "
-            "with a temperature fitted on the other half of them; the saved temperature is fitted on all."
-        ),
-        "calibration_error_at_temperature_1": figures(softmax(logits))["expected_calibration_error"],
-        "temperature": fit_temperature(logits, held.grades),
-        "calibrated_on": counts,
-    }
