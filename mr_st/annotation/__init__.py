@@ -13,6 +13,7 @@ from mr_st.annotation.protocol import (
     StreamingAnnotator,
     UnansweredError,
 )
+from mr_st.annotation.store import LabelStore, StoredAnnotator
 
 __all__ = [
     "Annotations",
@@ -23,7 +24,9 @@ __all__ = [
     "GradedPart",
     "Guideline",
     "JudgmentAnnotator",
+    "LabelStore",
     "PairTable",
+    "StoredAnnotator",
     "StreamingAnnotator",
     "UnansweredError",
 ]

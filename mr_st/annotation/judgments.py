@@ -40,6 +40,9 @@ class JudgmentAnnotator:
         [0]
     """
 
+    reads_ids = True
+    """It looks at ids, not at texts: :class:`~mr_st.annotation.StoredAnnotator`, which keeps by texts, refuses it."""
+
     def __init__(
         self,
         policy: Policy | GradedDataset | Mapping[tuple[str, str], int],
