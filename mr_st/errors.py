@@ -2,12 +2,26 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import import_module
+from pathlib import Path
 from types import ModuleType
+from typing import TYPE_CHECKING, Any, get_args
 
-__all__ = ["DataError", "MissingExtraError", "MrStError", "Problem", "UsageError", "require_extra"]
+if TYPE_CHECKING:
+    from pydantic import ValidationError
+
+__all__ = [
+    "DataError",
+    "MissingExtraError",
+    "MrStError",
+    "Problem",
+    "UsageError",
+    "explain_validation",
+    "require_extra",
+]
 
 
 class MrStError(Exception):
@@ -77,3 +91,32 @@ def require_extra(module: str, extra: str) -> ModuleType:
         return import_module(module)
     except ImportError as error:
         raise MissingExtraError(f"{module} is not installed; run: pip install 'mr-st[{extra}]'") from error
+
+
+def explain_validation(path: str | Path, error: ValidationError, model: Any) -> str:
+    """One line for what pydantic found in a file: where, what, and for a misspelt key the one that was meant.
+
+    Args:
+        path: The file.
+        error: What was raised.
+        model: The pydantic model of the whole file.
+    """
+    first = error.errors()[0]
+    place = ".".join(str(part) for part in first["loc"]) or Path(path).stem
+    rest = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
+    if first["type"] == "extra_forbidden":
+        key, known = str(first["loc"][-1]), _known_keys(model, first["loc"][:-1])
+        near = difflib.get_close_matches(key, known, n=1)
+        mend = f"did you mean {near[0]}?" if near else f"known keys: {', '.join(known)}"
+        return f"{path}: {place}: unknown key; {mend}{rest}"
+    return f"{path}: {place}: {first['msg']}; found {first['input']!r:.80}{rest}"
+
+
+def _known_keys(model: Any, location: tuple[Any, ...]) -> list[str]:
+    for part in location:
+        field = getattr(model, "model_fields", {}).get(part)
+        if field is None:
+            return []
+        named = (part for part in get_args(field.annotation) if hasattr(part, "model_fields"))  # of "X | None"
+        model = next(named, field.annotation)
+    return list(getattr(model, "model_fields", {}))

@@ -11,9 +11,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from mr_st.errors import MrStError
+from mr_st.errors import MrStError, UsageError
 
-__all__ = ["atomic_folder", "atomic_path", "ensure_writable", "read_json", "write_json", "write_text"]
+__all__ = ["atomic_folder", "atomic_path", "ensure_writable", "read_json", "read_yaml", "write_json", "write_text"]
 
 
 @contextmanager
@@ -80,6 +80,35 @@ def read_json(path: str | Path) -> Any:
         return json.loads(Path(path).read_text(encoding="utf-8"))
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise MrStError(f"{path}: not valid JSON ({error}); delete the file and run again") from error
+
+
+def read_yaml(path: str | Path, what: str) -> dict[str, Any]:
+    """Read a YAML file that holds one mapping.
+
+    Args:
+        path: The file.
+        what: What it is, for messages: ``recipe``.
+
+    Raises:
+        UsageError: no such file, no YAML (line and column are named), or no mapping.
+    """
+    import yaml
+
+    try:
+        value = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "it is not UTF-8 text"
+        raise UsageError(f"{path}: cannot read the {what} ({reason}); give the path of a YAML file") from error
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        line = f", line {mark.line + 1}, column {mark.column + 1}" if mark else ""
+        problem = getattr(error, "problem", None) or "it cannot be parsed"
+        raise UsageError(f"{path}{line}: not valid YAML ({problem}); mend the file") from error
+    except RecursionError as error:
+        raise UsageError(f"{path}: nested too deeply; mend the file") from error
+    if not isinstance(value, dict):
+        raise UsageError(f"{path}: a {what} is a YAML mapping (key: value, ...); got {value!r:.60}")
+    return value
 
 
 def ensure_writable(folder: str | Path) -> Path:

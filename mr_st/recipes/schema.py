@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import difflib
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from mr_st.errors import UsageError
+from mr_st.errors import UsageError, explain_validation
+from mr_st.files import read_yaml
 from mr_st.training.config import StageConfig
 
 __all__ = [
@@ -263,27 +263,11 @@ class Recipe(_Spec):
         Raises:
             UsageError: no such file, no YAML mapping, an unknown key (the nearest known one is named) or a bad value.
         """
-        path = Path(path)
-        try:
-            text = path.read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as error:
-            reason = getattr(error, "strerror", None) or "it is not UTF-8 text"
-            raise UsageError(f"{path}: cannot read the recipe ({reason}); give the path of a recipe.yaml") from error
-        try:
-            value = yaml.safe_load(text)
-        except yaml.YAMLError as error:
-            mark = getattr(error, "problem_mark", None)
-            line = f", line {mark.line + 1}, column {mark.column + 1}" if mark else ""
-            problem = getattr(error, "problem", None) or "it cannot be parsed"
-            raise UsageError(f"{path}{line}: not valid YAML ({problem}); mend the file") from error
-        if not isinstance(value, dict):
-            raise UsageError(
-                f"{path}: a recipe is a YAML mapping (name: ..., data: ..., model: ...); got {value!r:.60}"
-            )
+        value = read_yaml(path, "recipe")
         try:
             return cls.model_validate(value)
         except ValidationError as error:
-            raise UsageError(_explain(path, error, value)) from error
+            raise UsageError(explain_validation(path, error, cls)) from error
 
     def to_yaml(self) -> str:
         """The recipe in full, every default written out."""
@@ -307,27 +291,3 @@ class Recipe(_Spec):
             few = synthetic.model_copy(update={"max_items": min(synthetic.max_items or 50, 50)})
             changed["augment"] = self.augment.model_copy(update={"synthetic": few})
         return self.model_copy(update=changed)
-
-
-def _explain(path: Path, error: ValidationError, value: dict[str, Any]) -> str:
-    """One line: where in the recipe, what was found, what was expected."""
-    first = error.errors()[0]
-    place = ".".join(str(part) for part in first["loc"]) or "recipe"
-    rest = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
-    if first["type"] == "extra_forbidden":
-        key, known = str(first["loc"][-1]), _known_keys(first["loc"][:-1])
-        near = difflib.get_close_matches(key, known, n=1)
-        mend = f"did you mean {near[0]}?" if near else f"known keys: {', '.join(known)}"
-        return f"{path}: {place}: unknown key; {mend}{rest}"
-    return f"{path}: {place}: {first['msg']}; found {first['input']!r:.80}{rest}"
-
-
-def _known_keys(location: tuple[Any, ...]) -> list[str]:
-    model: Any = Recipe
-    for part in location:
-        field = getattr(model, "model_fields", {}).get(part)
-        if field is None:
-            return []
-        named = (part for part in get_args(field.annotation) if hasattr(part, "model_fields"))  # of "X | None"
-        model = next(named, field.annotation)
-    return list(getattr(model, "model_fields", {}))
