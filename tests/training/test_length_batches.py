@@ -1,0 +1,56 @@
+"""Batches of pairs of like length."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from datasets import Dataset
+
+from mr_st.training.length_batches import LengthBatchSampler
+
+
+def rows(n: int, seed: int = 0) -> Dataset:
+    lengths = np.random.default_rng(seed).integers(1, 200, n)
+    return Dataset.from_dict({"query": ["q"] * n, "item": ["x" * int(length) for length in lengths]})
+
+
+def batches(dataset: Dataset, epoch: int = 0, seed: int = 3, drop_last: bool = False) -> list[list[int]]:
+    sampler = LengthBatchSampler(dataset, 8, drop_last, seed=seed)
+    sampler.set_epoch(epoch)
+    found = list(sampler)
+    assert len(found) == len(sampler)
+    return found
+
+
+@pytest.mark.parametrize("n", [1, 7, 8, 9, 401, 1003])
+def test_an_epoch_holds_every_row_once(n):
+    found = batches(rows(n))
+    assert sorted(row for batch in found for row in batch) == list(range(n))
+    assert sorted(len(batch) for batch in found)[1:] == [8] * (len(found) - 1)
+
+
+def test_drop_last_leaves_out_what_fills_no_batch():
+    found = batches(rows(403), drop_last=True)
+    assert [len(batch) for batch in found] == [8] * 50
+
+
+def test_rows_of_a_batch_are_of_like_length():
+    dataset = rows(800)
+    lengths = np.array([len(item) for item in dataset["item"]])
+    spread = np.mean([np.ptp(lengths[batch]) for batch in batches(dataset)])
+    chance = np.mean([np.ptp(lengths[batch]) for batch in np.arange(800).reshape(-1, 8)])
+    assert spread < chance / 5
+
+
+def test_the_order_follows_from_seed_and_epoch():
+    dataset = rows(200)
+    assert batches(dataset, epoch=1) == batches(dataset, epoch=1)
+    assert batches(dataset, epoch=1) != batches(dataset, epoch=2)
+    assert batches(dataset, seed=4) != batches(dataset, seed=5)
+
+
+def test_batches_come_in_no_order_of_length():
+    dataset = rows(3200)
+    lengths = np.array([len(item) for item in dataset["item"]])
+    means = [lengths[batch].mean() for batch in batches(dataset)]
+    assert abs(np.corrcoef(means, np.arange(len(means)))[0, 1]) < 0.2
