@@ -1,41 +1,42 @@
-"""How well an annotator agrees with people: accuracy, kappa, calibration, and the temperature that mends it."""
+"""How well an annotator agrees with people: accuracy, kappa, macro-F1, calibration, by grade and with intervals."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-from mr_st.annotation.cross_encoder import softmax
+from mr_st.annotation.agreement_intervals import agreement_intervals
+from mr_st.annotation.calibration import N_BINS, bin_of, expected_calibration_error
+from mr_st.annotation.confusion import cohen_kappa, confusion_by_group, confusion_figures
 from mr_st.annotation.protocol import Annotations
 from mr_st.errors import UsageError
 
-__all__ = [
-    "agreement",
-    "calibrated_apart",
-    "cohen_kappa",
-    "expected_calibration_error",
-    "fit_temperature",
-    "negative_log_likelihood",
-]
-
-_TEMPERATURE_RANGE = (0.05, 20.0)
+__all__ = ["agreement"]
 
 
-def agreement(truth: np.ndarray, annotations: Annotations) -> dict[str, Any]:
+def agreement(
+    truth: np.ndarray, annotations: Annotations, query_ids: Sequence[str] | None = None, seed: int = 0
+) -> dict[str, Any]:
     """Compare an annotator's grades with human ones.
 
     Args:
         truth: int (n,), in ``0 .. G-1``, n >= 1.
         annotations: The annotator's answer to the same n pairs.
+        query_ids: The query of each pair, for intervals; none without it.
+        seed: Of the resampling.
 
     Returns:
         JSON-ready: n_pairs, accuracy, within_one, majority_share (what always answering the commonest grade gives),
-        kappa (Cohen's, unweighted), macro_f1, confusion (rows: truth, columns: annotator), by_grade (n, precision,
-        recall, f1), expected_calibration_error, mean_confidence. None where a figure is not defined.
+        kappa (Cohen's, unweighted), macro_f1 (over the grades that are true or given), confusion (rows: truth,
+        columns: annotator), by_grade (n, precision, recall, f1), expected_calibration_error, mean_confidence,
+        calibration (for each of ten bins of confidence: n, confidence, accuracy). None where a figure is not defined.
+        With query_ids also n_queries and intervals, as
+        :func:`mr_st.annotation.agreement_intervals.agreement_intervals` gives them.
 
     Raises:
-        UsageError: no pairs, or another number of grades than of annotations.
+        UsageError: no pairs, another number of grades or ids than of annotations, or a grade outside the scale.
 
     Example:
         >>> figures = agreement(np.array([2, 2, 0]), Annotations.certain([2, 1, 0], 3))
@@ -45,106 +46,54 @@ def agreement(truth: np.ndarray, annotations: Annotations) -> dict[str, Any]:
     truth = np.asarray(truth, dtype=np.int64)
     if len(truth) != len(annotations) or not len(truth):
         raise UsageError(f"{len(truth):,} true grades and {len(annotations):,} annotations; give one for each pair")
+    if truth.min() < 0 or truth.max() >= annotations.n_grades:
+        raise UsageError(
+            f"true grades {truth.min()}..{truth.max()}, but the annotator knows 0..{annotations.n_grades - 1}; "
+            "compare them on one scale"
+        )
     given = annotations.grades.astype(np.int64)
-    confusion = np.zeros((annotations.n_grades, annotations.n_grades), dtype=np.int64)
-    np.add.at(confusion, (truth, given), 1)
-    by_grade = {str(grade): _grade_figures(confusion, grade) for grade in range(annotations.n_grades)}
-    f1 = [figures["f1"] for figures in by_grade.values() if figures["f1"] is not None]
+    n_grades = annotations.n_grades
+    confusion = confusion_by_group(truth, given, np.zeros_like(truth), 1, n_grades)[0]
+    figures = {name: values.tolist() for name, values in confusion_figures(confusion).items()}
     confidence = annotations.confidence.astype(np.float64)
-    return {
+    counts = confusion.sum(axis=1).tolist()
+    found = {
         "n_pairs": len(truth),
-        "accuracy": float(np.mean(truth == given)),
-        "within_one": float(np.mean(np.abs(truth - given) <= 1)),
-        "majority_share": float(np.bincount(truth).max() / len(truth)),
+        "accuracy": figures["accuracy"],
+        "within_one": figures["within_one"],
+        "majority_share": max(counts) / len(truth),
         "kappa": cohen_kappa(confusion),
-        "macro_f1": float(np.mean(f1)),
+        "macro_f1": figures["macro_f1"],
         "confusion": confusion.tolist(),
-        "by_grade": by_grade,
+        "by_grade": {
+            str(grade): {
+                "n": counts[grade],
+                **{name: _or_none(figures[name][grade]) for name in ("precision", "recall", "f1")},
+            }
+            for grade in range(n_grades)
+        },
         "expected_calibration_error": expected_calibration_error(confidence, truth == given),
         "mean_confidence": float(confidence.mean()),
+        "calibration": _calibration(confidence, truth == given),
     }
-
-
-def cohen_kappa(confusion: np.ndarray) -> float | None:
-    """Cohen's unweighted kappa of a confusion matrix (G, G); None where both sides always give one same grade.
-
-    Source: J. Cohen, A coefficient of agreement for nominal scales, 1960.
-
-    Example:
-        >>> cohen_kappa(np.array([[20, 5], [10, 15]]))
-        0.4
-    """
-    total = confusion.sum()
-    observed = np.trace(confusion) / total
-    expected = float(confusion.sum(axis=0) @ confusion.sum(axis=1)) / total**2
-    return None if expected >= 1 else round(float((observed - expected) / (1 - expected)), 12)
-
-
-def expected_calibration_error(confidence: np.ndarray, correct: np.ndarray, n_bins: int = 10) -> float:
-    """Mean gap between confidence and accuracy over bins of equal width, weighted by their pairs.
-
-    Args:
-        confidence: float (n,), in 0..1.
-        correct: bool (n,).
-        n_bins: Bins over 0..1.
-
-    Source: C. Guo et al., On Calibration of Modern Neural Networks, 2017, equation 3.
-
-    Example:
-        >>> round(expected_calibration_error(np.array([0.95, 0.91, 0.55]), np.array([True, False, True])), 4)
-        0.4367
-    """
-    bins = np.minimum((confidence * n_bins).astype(np.int64), n_bins - 1)
-    gaps = np.bincount(bins, weights=correct - confidence, minlength=n_bins)
-    return float(np.abs(gaps).sum() / len(confidence))
-
-
-def negative_log_likelihood(logits: np.ndarray, truth: np.ndarray, temperature: float = 1.0) -> float:
-    """Mean of ``-log softmax(logits / temperature)[truth]`` over n pairs; logits float (n, G), truth int (n,)."""
-    scaled = logits / temperature
-    top = scaled.max(axis=1)
-    log_sum = top + np.log(np.exp(scaled - top[:, None]).sum(axis=1))
-    return float(np.mean(log_sum - scaled[np.arange(len(truth)), truth]))
-
-
-def fit_temperature(logits: np.ndarray, truth: np.ndarray) -> float:
-    """The temperature in 0.05..20 that makes the true grades of held-out pairs most likely.
-
-    Args:
-        logits: float (n, G), of pairs that the model was not trained on.
-        truth: int (n,).
-
-    Source: C. Guo et al., On Calibration of Modern Neural Networks, 2017, section 4.2.
-    """
-    from scipy.optimize import minimize_scalar
-
-    def loss(log_temperature: float) -> float:
-        return negative_log_likelihood(logits, truth, float(np.exp(log_temperature)))
-
-    found = minimize_scalar(loss, bounds=np.log(_TEMPERATURE_RANGE), method="bounded")
-    return float(np.exp(found.x))
-
-
-def calibrated_apart(logits: np.ndarray, truth: np.ndarray, in_first_half: np.ndarray) -> np.ndarray:
-    """Probabilities (n, G) whose temperature was fitted on the other half of the queries: an honest trial.
-
-    Args:
-        logits: float (n, G).
-        truth: int (n,).
-        in_first_half: bool (n,), by query.
-    """
-    probabilities = softmax(logits)
-    for here in (in_first_half, ~in_first_half):
-        if here.any() and not here.all():
-            probabilities[here] = softmax(logits[here] / fit_temperature(logits[~here], truth[~here]))
-    return probabilities
-
-
-def _grade_figures(confusion: np.ndarray, grade: int) -> dict[str, Any]:
-    hits, is_grade, said_grade = confusion[grade, grade], confusion[grade].sum(), confusion[:, grade].sum()
+    if query_ids is None:
+        return found
     return {
-        "n": int(is_grade),
-        "precision": float(hits / said_grade) if said_grade else None,
-        "recall": float(hits / is_grade) if is_grade else None,
-        "f1": float(2 * hits / (is_grade + said_grade)) if is_grade + said_grade else None,
+        **found,
+        "n_queries": len(set(query_ids)),
+        "intervals": agreement_intervals(truth, annotations, query_ids, seed),
     }
+
+
+def _calibration(confidence: np.ndarray, correct: np.ndarray) -> list[dict[str, Any]]:
+    bins = bin_of(confidence)
+    counts = np.bincount(bins, minlength=N_BINS)
+    sums = [np.bincount(bins, weights=values, minlength=N_BINS) for values in (confidence, correct)]
+    return [
+        {"n": n, "confidence": sure / n if n else None, "accuracy": right / n if n else None}
+        for n, sure, right in zip(counts.tolist(), *(of.tolist() for of in sums), strict=True)
+    ]
+
+
+def _or_none(value: float) -> float | None:
+    return None if np.isnan(value) else value

@@ -9,7 +9,14 @@ import numpy as np
 from scipy.stats import norm
 from scipy.stats import t as student
 
-__all__ = ["INTERVAL_METHOD", "Interval", "bootstrap_interval", "paired_bootstrap", "paired_permutation_test"]
+__all__ = [
+    "INTERVAL_METHOD",
+    "Interval",
+    "bca_interval",
+    "bootstrap_interval",
+    "paired_bootstrap",
+    "paired_permutation_test",
+]
 
 INTERVAL_METHOD = "BCa bootstrap over queries, widened for small n"
 """What every interval of a report was made with."""
@@ -83,16 +90,34 @@ def bootstrap_interval(
         return Interval(mean, np.nan, np.nan, 1)
     if np.ptp(values) == 0:
         return Interval(mean, mean, mean, n)
-    means = np.sort(_resampled_means(values, seed, n_resamples))
-    below = (np.count_nonzero(means < mean) + 0.5 * np.count_nonzero(means == mean)) / n_resamples
+    return bca_interval(mean, _resampled_means(values, seed, n_resamples), values - mean, confidence)
+
+
+def bca_interval(value: float, resampled: np.ndarray, influence: np.ndarray, confidence: float = 0.95) -> Interval:
+    """The bias-corrected and accelerated interval of any figure over queries, from its bootstrap values.
+
+    Args:
+        value: The figure over all n queries.
+        resampled: float (R,), the figure over each resample of n queries.
+        influence: float (n,), how far each query moves the figure: for a mean its value less the mean; else, up to a
+            factor, the figure over all queries less that without the query (jackknife).
+        confidence: Nominal coverage, between 0 and 1.
+
+    Returns:
+        The interval, widened as :func:`bootstrap_interval` tells; value = low = high where no query moves the figure.
+    """
+    n, n_resamples = len(influence), len(resampled)
+    spread = (influence**2).sum()
+    if spread == 0:
+        return Interval(value, value, value, n)
+    below = (np.count_nonzero(resampled < value) + 0.5 * np.count_nonzero(resampled == value)) / n_resamples
     bias = norm.ppf(np.clip(below, 1 / n_resamples, 1 - 1 / n_resamples))
-    centred = values - mean
-    acceleration = (centred**3).sum() / (6 * (centred**2).sum() ** 1.5)
+    acceleration = (influence**3).sum() / (6 * spread**1.5)
     reach = sqrt(n / (n - 1)) * student.ppf((1 + confidence) / 2, n - 1)
     z = bias + np.array([-reach, reach])
     levels = norm.cdf(bias + z / np.maximum(1 - acceleration * z, 1e-3))
-    low, high = np.quantile(means, levels)
-    return Interval(mean, float(low), float(high), n)
+    low, high = np.quantile(resampled, levels)
+    return Interval(value, float(low), float(high), n)
 
 
 def paired_bootstrap(a: np.ndarray, b: np.ndarray, seed: int = 0, n_resamples: int = 10_000) -> Interval:

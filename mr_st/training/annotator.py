@@ -47,8 +47,8 @@ def fit_cross_encoder(
 
     Runs in the stock CrossEncoderTrainer with CrossEntropyLoss. Queries, never pairs, are held out (a misspelt variant
     goes with its original); the loss on them picks the checkpoint, stops early and sets the temperature. ``out_dir``
-    ends up with ``model/`` (``calibration.json`` in it) and ``report.json``. A killed fit goes on from its last
-    complete checkpoint; a finished one with the same settings and data is loaded at once.
+    ends up with ``model/`` (``calibration.json`` in it), ``report.json`` and ``report.png``. A killed fit goes on from
+    its last complete checkpoint; a finished one with the same settings and data is loaded at once.
 
     Args:
         dataset: Human judgments.
@@ -117,7 +117,7 @@ def fit_cross_encoder(
             model.save(str(target), create_model_card=False)
             write_calibration(target, report["temperature"], **report["calibrated_on"])
 
-        folder.finish(save, report)
+        folder.finish(save, report, dataset.scale.names)
     return CrossEncoderAnnotator(folder.model, batch_size=2 * batch_size, device=device)
 
 

@@ -12,24 +12,28 @@ from typing import Any
 import numpy as np
 
 from mr_st.annotation import Annotations
-from mr_st.annotation.agreement import agreement, calibrated_apart, fit_temperature
+from mr_st.annotation.agreement import agreement
+from mr_st.annotation.agreement_plot import plot_agreement
+from mr_st.annotation.calibration import calibrated_apart, fit_temperature
 from mr_st.annotation.cross_encoder import softmax
 from mr_st.data.dataset import GradedDataset
 from mr_st.errors import UsageError
 from mr_st.files import atomic_folder, ensure_writable, read_json, write_json
 from mr_st.identity import folder_hash, settings_hash
+from mr_st.measures.plots import save_figure
 from mr_st.training.holdout import LabelledPairs, draw
 
 __all__ = ["FitFolder", "check_counts", "fit_settings", "held_out_report", "learned_from", "open_fit_folder"]
 
 logger = logging.getLogger(__name__)
 
-_SETTINGS, _REPORT, _MODEL, _CHECKPOINTS = "settings.json", "report.json", "model", "checkpoints"
+_SETTINGS, _REPORT, _PLOT = "settings.json", "report.json", "report.png"
+_MODEL, _CHECKPOINTS = "model", "checkpoints"
 
 
 @dataclass(frozen=True)
 class FitFolder:
-    """Where a fit is kept: ``settings.json``, ``checkpoints/`` while it runs, then ``model/`` and ``report.json``.
+    """Where a fit is kept: its settings, ``checkpoints/`` while it runs, then ``model/`` and the report with its plot.
 
     Args:
         path: The folder.
@@ -52,15 +56,19 @@ class FitFolder:
         """Whether model and report are there."""
         return (self.path / _REPORT).is_file()
 
-    def finish(self, save_model: Callable[[Path], object], report: dict[str, Any]) -> None:
-        """Keep the model, then the report (with which the fit counts as finished), and drop the checkpoints.
+    def finish(
+        self, save_model: Callable[[Path], object], report: dict[str, Any], grade_names: Sequence[str] | None = None
+    ) -> None:
+        """Keep model, plot, then the report (with which the fit counts as finished), and drop the checkpoints.
 
         Args:
             save_model: Writes the annotator's files into the empty folder that it is given.
-            report: JSON-ready.
+            report: JSON-ready, with what :func:`held_out_report` gives.
+            grade_names: What the plot calls grade 0, 1, ...; their numbers when None.
         """
         with atomic_folder(self.model) as temporary:
             save_model(temporary)
+        save_figure(plot_agreement(report["held_out"], grade_names), self.path / _PLOT)
         write_json(self.path / _REPORT, report)
         shutil.rmtree(self.checkpoints, ignore_errors=True)
 
@@ -77,7 +85,7 @@ def open_fit_folder(out_dir: str | Path, settings: dict[str, Any]) -> FitFolder:
         MrStError: it cannot be written.
     """
     folder = Path(out_dir)
-    ours = {_SETTINGS, _REPORT, _MODEL, _CHECKPOINTS}
+    ours = {_SETTINGS, _REPORT, _PLOT, _MODEL, _CHECKPOINTS}
     if folder.is_dir():
         others = [
             path.name for path in folder.iterdir() if path.name not in ours and not path.name.startswith(".tmp-")
@@ -90,7 +98,8 @@ def open_fit_folder(out_dir: str | Path, settings: dict[str, Any]) -> FitFolder:
     if known != key["hash"]:
         if known is not None:
             logger.warning("%s: an earlier fit had other settings or data; it is replaced", folder)
-        (folder / _REPORT).unlink(missing_ok=True)
+        for name in (_REPORT, _PLOT):
+            (folder / name).unlink(missing_ok=True)
         for name in (_MODEL, _CHECKPOINTS):
             shutil.rmtree(folder / name, ignore_errors=True)
         write_json(folder / _SETTINGS, key)
@@ -139,25 +148,26 @@ def held_out_report(logits: np.ndarray, held: LabelledPairs, seed: int) -> dict[
         seed: Decides which half of their queries calibrates the other.
 
     Returns:
-        held_out (the figures of :func:`mr_st.annotation.agreement.agreement`, with temperatures fitted on the other
-        half of the queries), protocol, calibration_error_at_temperature_1, temperature (fitted on all) and
-        calibrated_on (n_pairs, n_queries).
+        held_out (the figures of :func:`mr_st.annotation.agreement.agreement` with intervals, a variant drawn together
+        with its original; temperatures fitted on the other half of the queries), protocol,
+        calibration_error_at_temperature_1, temperature (fitted on all) and calibrated_on (n_pairs, n_queries).
     """
     draws = {root: int(draw(seed + 1, root), 16) % 2 == 0 for root in set(held.roots.tolist())}
     in_first_half = np.array([draws[root] for root in held.roots])
     counts = {"n_pairs": len(held.grades), "n_queries": len(set(held.pairs.query_ids))}
 
-    def figures(probabilities: np.ndarray) -> dict[str, Any]:
-        given = Annotations(logits.argmax(axis=1).astype(np.int8), probabilities)
-        return agreement(held.grades, given)
+    def given(probabilities: np.ndarray) -> Annotations:
+        return Annotations(logits.argmax(axis=1).astype(np.int8), probabilities)
 
+    apart = given(calibrated_apart(logits, held.grades, in_first_half))
+    raw = agreement(held.grades, given(softmax(logits)))
     return {
-        "held_out": {**counts, **figures(calibrated_apart(logits, held.grades, in_first_half))},
+        "held_out": {**agreement(held.grades, apart, held.roots.tolist(), seed), **counts},
         "protocol": (
             "Held-out queries of the split, never pairs. Their loss chose the checkpoint. Calibration is measured "
             "with a temperature fitted on the other half of them; the saved temperature is fitted on all."
         ),
-        "calibration_error_at_temperature_1": figures(softmax(logits))["expected_calibration_error"],
+        "calibration_error_at_temperature_1": raw["expected_calibration_error"],
         "temperature": fit_temperature(logits, held.grades),
         "calibrated_on": counts,
     }

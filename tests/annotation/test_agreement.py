@@ -8,14 +8,14 @@ import numpy as np
 import pytest
 
 from mr_st.annotation import Annotations
-from mr_st.annotation.agreement import (
-    agreement,
+from mr_st.annotation.agreement import agreement
+from mr_st.annotation.calibration import (
     calibrated_apart,
-    cohen_kappa,
     expected_calibration_error,
     fit_temperature,
     negative_log_likelihood,
 )
+from mr_st.annotation.confusion import cohen_kappa
 from mr_st.annotation.cross_encoder import softmax
 from mr_st.errors import UsageError
 

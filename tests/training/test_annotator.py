@@ -50,7 +50,9 @@ def fitted(tiny_base, tmp_path_factory):
 
 def test_leaves_a_model_that_loads_alone_and_is_calibrated(fitted):
     folder, annotator = fitted
-    assert sorted(path.name for path in folder.iterdir()) == ["model", "report.json", "settings.json"]
+    assert sorted(path.name for path in folder.iterdir()) == [
+        "model", "report.json", "report.png", "settings.json",
+    ]  # fmt: skip
     alone = CrossEncoderAnnotator(folder / "model", device="cpu")
     assert alone.identity == annotator.identity
     report = json.loads((folder / "report.json").read_text())
