@@ -3,6 +3,7 @@
 from mr_st.annotation.cross_encoder import CrossEncoderAnnotator
 from mr_st.annotation.guideline import Guideline
 from mr_st.annotation.judgments import JudgmentAnnotator
+from mr_st.annotation.llm import LLMAnnotator
 from mr_st.annotation.prompt import GradePrompt
 from mr_st.annotation.protocol import (
     Annotations,
@@ -24,6 +25,7 @@ __all__ = [
     "GradedPart",
     "Guideline",
     "JudgmentAnnotator",
+    "LLMAnnotator",
     "LabelStore",
     "PairTable",
     "StoredAnnotator",
