@@ -21,7 +21,7 @@ from mr_st.annotation.protocol import (
     StreamingAnnotator,
     UnansweredError,
 )
-from mr_st.annotation.store_file import StoreFile, text_value
+from mr_st.annotation.store_file import StoreFile
 from mr_st.errors import MrStError, UsageError
 
 if TYPE_CHECKING:
@@ -251,11 +251,19 @@ class StoredAnnotator:
         self.annotator = annotator
         self.store = store if isinstance(store, LabelStore) else LabelStore(store)
         self.chunk = chunk or (_STREAMED_CHUNK if isinstance(annotator, StreamingAnnotator) else _CHUNK)
+        self._is_stopped = False
 
     @property
     def identity(self) -> str:
         """The identity of the annotator that is asked."""
         return self.annotator.identity
+
+    def stop(self) -> None:
+        """Ask for nothing more: ``grade_in_parts`` ends with the answers that are under way, or with the chunk."""
+        self._is_stopped = True
+        stop = getattr(self.annotator, "stop", None)
+        if stop is not None:
+            stop()
 
     def grade(self, pairs: PairTable) -> Annotations:
         """Grade every pair, from the store where it can be.
@@ -294,6 +302,8 @@ class StoredAnnotator:
             while len(left):
                 busy: list[np.ndarray] = []
                 for start in range(0, len(left), self.chunk):
+                    if self._is_stopped:
+                        return
                     rows = left[start : start + self.chunk]
                     state = claims.take(self.identity, distinct.pairs.take(rows))
                     if (state == KNOWN).any():

@@ -36,7 +36,8 @@ CREATE TABLE labels (
 ) WITHOUT ROWID;
 CREATE INDEX labels_of_a_pair ON labels (query, item);
 CREATE TABLE owners (
-    owner TEXT PRIMARY KEY, machine TEXT NOT NULL, pid INTEGER NOT NULL, started TEXT NOT NULL, lease_until REAL NOT NULL
+    owner TEXT PRIMARY KEY, machine TEXT NOT NULL, pid INTEGER NOT NULL, started TEXT NOT NULL,
+    lease_until REAL NOT NULL
 );
 CREATE TABLE claims (
     annotator INTEGER NOT NULL, query INTEGER NOT NULL, item INTEGER NOT NULL, owner TEXT NOT NULL,
@@ -216,7 +217,7 @@ class StoreFile:
     def ask_pairs(
         self, connection: sqlite3.Connection, queries: Sequence[str], items: Sequence[str], add: bool = False
     ) -> None:
-        """Fill the connection's table ``asked`` with the pairs' row and text ids; unknown texts are added, or left out.
+        """Fill the connection's table ``asked`` with row and text ids; unknown texts are added, or left out.
 
         Args:
             connection: In a transaction, which must write where ``add`` is asked for.
