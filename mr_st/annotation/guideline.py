@@ -126,7 +126,8 @@ def _examples(tokens: list[Token], where: str, n_grades: int) -> list[GuidelineE
     starts = [line for heading, line in _headings(tokens) if heading.casefold() == "examples"]
     if not starts:
         return []
-    examples, rows = [], [row for row in _table_rows(tokens) if row[0] > starts[0]]
+    examples: list[GuidelineExample] = []
+    rows = next((table for table in _tables(tokens) if table[0][0] > starts[0]), [])
     if not rows or [cell.casefold() for cell in rows[0][1]] != _COLUMNS:
         what = f"the section Examples needs a table of the columns {', '.join(_COLUMNS)}"
         raise DataError(Problem(where, what, _MEND, row=starts[0]))
@@ -140,12 +141,14 @@ def _examples(tokens: list[Token], where: str, n_grades: int) -> list[GuidelineE
     return examples
 
 
-def _table_rows(tokens: list[Token]) -> list[tuple[int, list[str]]]:
-    """Line (from 1) and cells of the rows of the tables; short rows come filled up with empty cells."""
-    rows: list[tuple[int, list[str]]] = []
+def _tables(tokens: list[Token]) -> list[list[tuple[int, list[str]]]]:
+    """Line (from 1) and cells of the rows of each table; short rows come filled up with empty cells."""
+    tables: list[list[tuple[int, list[str]]]] = []
     for n, token in enumerate(tokens):
-        if token.type == "tr_open":
-            rows.append(((token.map or [0])[0] + 1, []))
+        if token.type == "table_open":
+            tables.append([])
+        elif token.type == "tr_open":
+            tables[-1].append(((token.map or [0])[0] + 1, []))
         elif token.type in ("th_open", "td_open"):
-            rows[-1][1].append(tokens[n + 1].content.strip())
-    return rows
+            tables[-1][-1][1].append(tokens[n + 1].content.strip())
+    return tables
