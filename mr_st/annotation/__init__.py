@@ -14,6 +14,7 @@ from mr_st.annotation.protocol import (
     StreamingAnnotator,
     UnansweredError,
 )
+from mr_st.annotation.similarity import SimilarityAnnotator
 from mr_st.annotation.store import LabelStore, StoredAnnotator
 
 __all__ = [
@@ -28,6 +29,7 @@ __all__ = [
     "LLMAnnotator",
     "LabelStore",
     "PairTable",
+    "SimilarityAnnotator",
     "StoredAnnotator",
     "StreamingAnnotator",
     "UnansweredError",

@@ -172,6 +172,10 @@ class _EndpointSpec(_Spec):
 class _SimilaritySpec(_Spec):
     kind: Literal["similarity"]
     model: str
+    thresholds: list[float]
+    slope: float = 20.0
+    batch_size: int = 64
+    device: str | None = None
 
     def make(self, options: dict[str, Any]) -> Annotator:
         from mr_st.annotation.similarity import SimilarityAnnotator
