@@ -107,7 +107,7 @@ def read_yaml(path: str | Path, what: str) -> dict[str, Any]:
     except RecursionError as error:
         raise UsageError(f"{path}: nested too deeply; mend the file") from error
     if not isinstance(value, dict):
-        raise UsageError(f"{path}: a {what} is a YAML mapping (key: value, ...); got {value!r:.60}")
+        raise UsageError(f"{path}: the {what} is no YAML mapping (key: value, ...): {value!r:.60}; mend the file")
     return value
 
 

@@ -215,13 +215,13 @@ _KINDS: dict[str, type[_Spec]] = {
 
 
 def _read(path: Path) -> _Spec:
-    return _checked(read_yaml(path, "annotator's file"), str(path))
+    return _checked(read_yaml(path, "annotator file"), str(path))
 
 
 def _checked(value: dict[str, Any], where: str) -> _Spec:
     """The specification that a mapping is; ``where`` stands before what is wrong with it."""
     kind = value.get("kind")
-    if kind not in _KINDS:
+    if not isinstance(kind, str) or kind not in _KINDS:
         near = difflib.get_close_matches(str(kind), _KINDS, n=1)
         mend = f"did you mean {near[0]}?" if near else f"it is one of {', '.join(_KINDS)}"
         found = "missing" if "kind" not in value else f"found {kind!r:.40}"

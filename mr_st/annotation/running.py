@@ -210,9 +210,11 @@ class _Job:
         self._n_labelled += n
         self._n_known += n if was_known else 0
         self._spend += part.cost
-        if was_known:  # the rate is that of the annotator
-            bar.initial += n
-        bar.update(n)
+        if was_known and not bar.disable:  # they count as done, not for the rate and the time left
+            bar.initial, bar.n, bar.last_print_n = bar.initial + n, bar.n + n, bar.last_print_n + n
+            bar.refresh()
+        else:
+            bar.update(n)
         if self._spend:
             bar.set_postfix_str(f"spent {self._spend:.4g}", refresh=False)
         if self._on_progress is not None:

@@ -20,7 +20,7 @@ from mr_st.recipes import Recipe, bundled_recipe
         ("name: x\nmining: {boundary: 1.5}", r"mining\.boundary: .*less than 1"),
         ("name: ../x", r"name: "),
         ("data: {}", r"name: Field required"),
-        ("- a\n- b", r"a recipe is a YAML mapping"),
+        ("- a\n- b", r"the recipe is no YAML mapping"),
         ("name: x\n  data: y: z", r"line 2, column \d+: not valid YAML"),
         ("name: !!python/object/apply:os.system ['true']", r"not valid YAML"),
         ("name: x\npublish: {repo_id: ../../etc}", r"publish\.repo_id"),
