@@ -1,6 +1,8 @@
 """The labellers: anything that grades pairs of a query and an item."""
 
 from mr_st.annotation.cross_encoder import CrossEncoderAnnotator
+from mr_st.annotation.endpoint import EndpointAnnotator, EndpointStats
+from mr_st.annotation.ensemble import EnsembleAnnotator, EnsembleOpinions
 from mr_st.annotation.guideline import Guideline
 from mr_st.annotation.judgments import JudgmentAnnotator
 from mr_st.annotation.llm import LLMAnnotator
@@ -22,6 +24,10 @@ __all__ = [
     "Annotator",
     "BudgetSpentError",
     "CrossEncoderAnnotator",
+    "EndpointAnnotator",
+    "EndpointStats",
+    "EnsembleAnnotator",
+    "EnsembleOpinions",
     "GradePrompt",
     "GradedPart",
     "Guideline",
