@@ -6,6 +6,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 _HOME = {
+    "ChatExport": "chat_export",
     "EpochBatchSampler": "sampler",
     "EvaluateEvenly": "callbacks",
     "GradedCollator": "collator",
@@ -16,9 +17,11 @@ _HOME = {
     "StageResult": "stage",
     "TrainingProgress": "callbacks",
     "fit_cross_encoder": "annotator",
+    "fit_llm_annotator": "llm_annotator",
     "load_loss": "loss_files",
     "save_loss": "loss_files",
     "train_stage": "stage",
+    "write_chat_jsonl": "chat_export",
 }
 
 __all__ = sorted(_HOME)
@@ -26,10 +29,12 @@ __all__ = sorted(_HOME)
 if TYPE_CHECKING:
     from mr_st.training.annotator import fit_cross_encoder
     from mr_st.training.callbacks import EvaluateEvenly, SaveLossParameters, TrainingProgress
+    from mr_st.training.chat_export import ChatExport, write_chat_jsonl
     from mr_st.training.checkpoints import MarkComplete
     from mr_st.training.collator import GradedCollator
     from mr_st.training.config import StageConfig
     from mr_st.training.known import KnownGrades
+    from mr_st.training.llm_annotator import fit_llm_annotator
     from mr_st.training.loss_files import load_loss, save_loss
     from mr_st.training.sampler import EpochBatchSampler
     from mr_st.training.stage import StageResult, train_stage

@@ -31,17 +31,20 @@ def build_tiny_causal(
     hidden: int = 32,
     layers: int = 2,
     positions: int = 1024,
+    spread: float = 0.02,
 ) -> Path:
     """Save a random ``llama``, ``gpt2`` or ``qwen2`` into ``folder``: safetensors, configuration, tokenizer.
 
     Each digit is one token; ``<|im_end|>`` ends a turn and is the eos token, ``<|endoftext|>`` is bos and pad.
+    ``spread`` is the standard deviation of its weights: about 0.2 gives adapters something to choose from.
     """
     import torch
     from transformers import AutoModelForCausalLM
 
     tokenizer = _tokenizer(positions, chat_template)
     torch.manual_seed(seed)
-    model = AutoModelForCausalLM.from_config(_config(arch, tokenizer, hidden, layers, positions))
+    config = _config(arch, tokenizer, hidden, layers, positions, spread)
+    model = AutoModelForCausalLM.from_config(config)
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return folder
@@ -77,7 +80,7 @@ def _tokenizer(positions: int, chat_template: bool) -> Any:
     return fast
 
 
-def _config(arch: str, tokenizer: Any, hidden: int, layers: int, positions: int) -> Any:
+def _config(arch: str, tokenizer: Any, hidden: int, layers: int, positions: int, spread: float) -> Any:
     from transformers import AutoConfig
 
     ids = {
@@ -85,6 +88,7 @@ def _config(arch: str, tokenizer: Any, hidden: int, layers: int, positions: int)
         "bos_token_id": tokenizer.bos_token_id,
         "eos_token_id": tokenizer.eos_token_id,
         "pad_token_id": tokenizer.pad_token_id,
+        "initializer_range": spread,
     }
     if arch == "gpt2":
         return AutoConfig.for_model("gpt2", n_embd=hidden, n_layer=layers, n_head=4, n_positions=positions, **ids)

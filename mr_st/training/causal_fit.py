@@ -1,0 +1,156 @@
+"""The parts of a causal model's fit: its adapters, its training in the stock Trainer, and the merged result."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from mr_st.annotation.llm_folder import load_causal
+from mr_st.errors import UsageError, require_extra
+from mr_st.training.answer_batches import AnswerLoss, PackedAnswers, PaddedAnswers, can_pack
+from mr_st.training.checkpoints import MarkComplete, last_complete_checkpoint
+
+__all__ = ["adapt", "best_model", "train_answers"]
+
+
+def adapt(model: Any, rank: int, alpha: float, dropout: float, target_modules: str | Sequence[str]) -> Any:
+    """Freeze a causal model and put LoRA adapters beside its matrices. Source: arXiv 2106.09685.
+
+    Raises:
+        MissingExtraError: peft is not installed (extra ``llm``).
+        UsageError: options that peft does not take, or that match nothing.
+    """
+    peft = require_extra("peft", "llm")
+    targets = target_modules if isinstance(target_modules, str) else list(target_modules)
+    try:
+        config = peft.LoraConfig(
+            task_type="CAUSAL_LM", r=rank, lora_alpha=alpha, lora_dropout=dropout, target_modules=targets
+        )
+        return peft.get_peft_model(model, config)
+    except (TypeError, ValueError) as error:
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
+        raise UsageError(f"lora_rank {rank}, target_modules {targets}: {reason}") from error
+
+
+def train_answers(
+    model: nn.Module,
+    shared: Sequence[int],
+    end: int | None,
+    learn: list[list[int]],
+    held: list[list[int]],
+    loss: AnswerLoss,
+    folder: Path,
+    options: Mapping[str, Any],
+    show_progress: bool,
+) -> tuple[Path, dict[str, Any]]:
+    """Train in the stock Trainer, or go on from the last complete checkpoint.
+
+    Args:
+        model: What to train; only its parameters that require gradients change.
+        shared: What all prompts begin with.
+        end: The token that ends an answer.
+        learn: Tokens of each prompt with its label's token last.
+        held: The same of the held-out pairs, whose loss picks the best checkpoint and stops early.
+        loss: Of a batch.
+        folder: For the checkpoints.
+        options: The fit's hyperparameters.
+        show_progress: Show the trainer's bar.
+
+    Returns:
+        The best checkpoint, and what happened; JSON-ready.
+    """
+    from datasets import Dataset
+    from transformers import EarlyStoppingCallback, PrinterCallback, Trainer, TrainingArguments
+
+    def rows(several: list[list[int]]) -> Dataset:
+        return Dataset.from_dict({"input_ids": several, "length": [len(ids) for ids in several]})
+
+    n_steps = -(-len(learn) // options["batch_size"]) * options["epochs"]
+    every = max(1, n_steps // (options["epochs"] * options["evaluations_per_epoch"]))
+    # unlike lengths make the best trial, and the same rows are tried again on a resume
+    probes = [{"input_ids": ids} for ids in (*learn[:3], max(learn, key=len))]
+    dtype = next(model.parameters()).dtype
+    packs = can_pack(model, shared, probes, dtype)
+    device = next(model.parameters()).device
+    arguments = TrainingArguments(
+        output_dir=str(folder),
+        num_train_epochs=options["epochs"],
+        per_device_train_batch_size=options["batch_size"],
+        per_device_eval_batch_size=options["batch_size"],
+        learning_rate=options["learning_rate"],
+        warmup_steps=options["warmup"],
+        weight_decay=options["weight_decay"],
+        seed=options["seed"],
+        train_sampling_strategy="random" if packs else "group_by_length",
+        eval_strategy="steps",
+        eval_steps=every,
+        save_strategy="steps",
+        save_steps=every,
+        save_total_limit=None,  # MarkComplete prunes, once the new one is whole
+        logging_steps=every,
+        load_best_model_at_end=True,
+        metric_for_best_model="eval_loss",
+        greater_is_better=False,
+        restore_callback_states_from_checkpoint=True,
+        prediction_loss_only=True,
+        remove_unused_columns=False,
+        label_names=["labels"],
+        use_cpu=device.type == "cpu",
+        report_to="none",
+        disable_tqdm=not show_progress,
+    )
+    trainer = Trainer(
+        model=model,
+        args=arguments,
+        data_collator=PackedAnswers(shared, end, dtype) if packs else PaddedAnswers(end),
+        train_dataset=rows(learn),
+        eval_dataset=rows(sorted(held, key=len)),
+        compute_loss_func=loss,
+        callbacks=[EarlyStoppingCallback(options["patience"]), MarkComplete()],
+    )
+    trainer.remove_callback(PrinterCallback)
+    resume_from = last_complete_checkpoint(folder)
+    trainer.train(resume_from_checkpoint=None if resume_from is None else str(resume_from))
+    losses = {str(log["step"]): log["eval_loss"] for log in trainer.state.log_history if "eval_loss" in log}
+    return folder / f"checkpoint-{trainer.state.best_global_step}", {
+        "steps": trainer.state.global_step,
+        "steps_planned": trainer.state.max_steps,
+        "best_step": trainer.state.best_global_step,
+        "held_out_loss_by_step": losses,
+        "packed": packs,
+    }
+
+
+def best_model(source: str, best: Path, tokenizer: Any, end: int | None, device: str | None, dtype: str) -> Any:
+    """The best checkpoint as a plain model, adapters merged into its matrices.
+
+    Its generation settings are greedy and stop at the answer's end, so that a server that hosts it answers with the
+    label alone.
+
+    Args:
+        source: The base model.
+        best: A checkpoint: adapters on the base, or a whole model.
+        tokenizer: The base model's.
+        end: The token that ends an answer.
+        device: "cpu", "cuda"; chosen by torch when None.
+        dtype: Of the weights.
+    """
+    from transformers import GenerationConfig
+
+    if (best / "adapter_config.json").is_file():
+        adapted = require_extra("peft", "llm").PeftModel.from_pretrained(load_causal(source, device, dtype), str(best))
+        model = adapted.merge_and_unload(safe_merge=True)
+    else:
+        model = load_causal(str(best), device, dtype)
+    known = model.generation_config
+    ends = known.eos_token_id if isinstance(known.eos_token_id, list) else [known.eos_token_id]
+    model.generation_config = GenerationConfig(
+        do_sample=False,
+        eos_token_id=sorted({int(token) for token in (*ends, end) if token is not None}) or None,
+        bos_token_id=known.bos_token_id,
+        pad_token_id=tokenizer.eos_token_id if tokenizer.pad_token_id is None else tokenizer.pad_token_id,
+    )
+    return model
