@@ -94,10 +94,13 @@ class Flagged:
         table: Columns of :data:`FLAG_SCHEMA`, highest score first.
         counts: ``annotated``, ``sampled``, of these ``shown`` (in the log), ``judged`` (shown often enough, of a grade
             that may be flagged) and ``flagged``.
+        sampled: Every sampled pair, flagged or not, sorted by ids: the same columns, null where a pair was never
+            shown, and ``is_flagged``.
     """
 
     table: pl.DataFrame
     counts: dict[str, int]
+    sampled: pl.DataFrame
 
 
 def flag_disagreements(
@@ -149,15 +152,20 @@ def flag_pairs(
     scored = _score(dataset, settings, splits)
     sampled = scored.filter(_sampled(len(scored), share, seed))
     grades = pl.lit(True) if settings.middle else pl.col("grade").is_in([0, dataset.scale.n_grades - 1])
-    judged = sampled.filter(grades & (pl.col("impressions") >= settings.min_impressions))
-    disagrees = (pl.col("score") >= settings.min_probability) & (pl.col("evidence") >= settings.min_evidence)
-    flags = judged.filter(disagrees & (pl.col("evidence") > 0))
-    flags = flags.sort(["score", "query_id", "item_id"], descending=[True, False, False])
+    is_judged = grades & (pl.col("impressions") >= settings.min_impressions)
+    speaks = (pl.col("evidence") >= settings.min_evidence) & (pl.col("evidence") > 0)
+    disagrees = speaks & (pl.col("score") >= settings.min_probability)
+    sampled = sampled.with_columns(
+        is_judged.fill_null(False).alias("is_judged"), (is_judged & disagrees).fill_null(False).alias("is_flagged")
+    )
+    columns = [pl.col(name).cast(kind) for name, kind in FLAG_SCHEMA.items()]
+    flags = sampled.filter("is_flagged").select(columns)
     counts = {
-        "annotated": len(scored), "sampled": len(sampled), "shown": sampled["impressions"].is_not_null().sum(),
-        "judged": len(judged), "flagged": len(flags),
+        "annotated": len(scored), "sampled": len(sampled), "shown": len(sampled) - sampled["impressions"].null_count(),
+        "judged": int(sampled["is_judged"].sum()), "flagged": len(flags),
     }  # fmt: skip
-    return Flagged(flags.select(pl.col(name).cast(kind) for name, kind in FLAG_SCHEMA.items()), counts)
+    order = ["score", "query_id", "item_id"]
+    return Flagged(flags.sort(order, descending=[True, False, False]), counts, sampled.select(*columns, "is_flagged"))
 
 
 def _score(dataset: GradedDataset, settings: FlagSettings, splits: Sequence[str] | None) -> pl.DataFrame:
