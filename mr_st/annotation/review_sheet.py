@@ -36,12 +36,14 @@ class ReviewSheet:
         hash: Of the pairs, their order, their texts and the guideline (12 hexadecimal digits).
         pairs: The ids ``(query_id, item_id)`` in the sheet's order.
         grade_names: The name of each grade, lowest first.
+        guideline: Version of the guideline that it shows.
     """
 
     folder: Path
     hash: str
     pairs: tuple[tuple[str, str], ...]
     grade_names: tuple[str, ...]
+    guideline: str
 
     @property
     def html(self) -> Path:
@@ -80,7 +82,8 @@ class ReviewSheet:
             if about["format"] != _FORMAT:
                 raise ValueError
             pairs = tuple((str(query_id), str(item_id)) for query_id, item_id in about["pairs"])
-            return cls(Path(folder), str(about["hash"]), pairs, tuple(map(str, about["grade_names"])))
+            names = tuple(map(str, about["grade_names"]))
+            return cls(Path(folder), str(about["hash"]), pairs, names, str(about["guideline"]["version"]))
         except (KeyError, TypeError, ValueError) as error:
             raise MrStError(f"{path}: not the record of a review sheet; write the sheet again") from error
 
@@ -125,9 +128,8 @@ def write_review_sheet(
     shown = None if labels is None else [int(labels[row]) for row in order]
     ids = list(zip(pairs.query_ids, pairs.item_ids, strict=True))
     content = [ids, pairs.query_texts, pairs.item_texts, guideline.version, shown]
-    sheet = ReviewSheet(
-        ensure_writable(folder), settings_hash(content)[:_HASH], tuple(ids), tuple(guideline.grade_names)
-    )
+    digest = settings_hash(content)[:_HASH]
+    sheet = ReviewSheet(ensure_writable(folder), digest, tuple(ids), tuple(guideline.grade_names), guideline.version)
     _write_csv(sheet, pairs)
     _write_form(sheet, pairs, guideline, title, shown)
     about = {

@@ -219,7 +219,7 @@ def test_the_same_answer_twice_counts_once(sheet: ReviewSheet, tmp_path: Path) -
         ([["KEY0", "maybe"]], "a.csv, row 1, column grade", "grade maybe is not on the scale"),
         ([["KEY0", "1.5"]], "a.csv, row 1, column grade", "grade 1.5 is not on the scale"),
         ([["KEY0", "-1"]], "a.csv, row 1, column grade", "grade -1 is not on the scale"),
-        ([["KEY0", "1"], ["KEY0", "2"]], "a.csv, row 2, column grade", "a gave this pair grade 2, and grade 1 in a.csv"),
+        ([["KEY0", "1"], ["KEY0", "2"]], "a.csv, row 2, column grade", "gave this pair grade 2, and grade 1 in a.csv"),
     ],
 )  # fmt: skip
 def test_bad_answers_are_named(
