@@ -21,6 +21,12 @@ from mr_st.files import ensure_writable
 __all__ = ["AuditRow", "audit_rows", "audit_summary", "audited_pairs", "error_rows", "write_audit_report"]
 
 _KEYS = ["query_id", "item_id"]
+_PAPER_NOTE = (
+    f"The paper's {100 * PAPER['error_reduction']:.2f} %: it says that label errors fell by so much, not over which "
+    "pairs, nor how they were counted."
+)
+    "The paper's 5.74 %: it says that label errors fell by so much, not over which pairs, nor how they were counted."
+)
 
 
 @dataclass(frozen=True)
@@ -126,7 +132,7 @@ def audit_rows(report: Mapping[str, Any]) -> list[AuditRow]:
 def error_rows(report: Mapping[str, Any]) -> list[dict[str, str]]:
     """Label errors as texts: name, before, after, change, paper; one row for the flagged pairs, one for all."""
     rows = []
-    for scope, name in (("flagged", "flagged pairs"), ("total", "all annotated pairs")):
+    for scope, name in (("flagged", "{:,} flagged pairs"), ("total", "all {:,} annotated pairs")):
         found = report["errors"].get(scope)
         if found:
             rate = [
@@ -134,7 +140,7 @@ def error_rows(report: Mapping[str, Any]) -> list[dict[str, str]]:
             ]
             change = "–" if found["reduction"] is None else _signed(-found["reduction"])
             paper = _signed(-PAPER["error_reduction"]) if scope == "total" else ""
-            row = {"name": f"{found['pairs']:,} {name}", "before": rate[0], "after": rate[1], "change": change}
+            row = {"name": name.format(found["pairs"]), "before": rate[0], "after": rate[1], "change": change}
             rows.append({**row, "paper": paper})
     return rows
 
@@ -250,10 +256,10 @@ def _error_notes(report: Mapping[str, Any]) -> list[str]:
     errors = report["errors"]
     precision = f"Flags that were errors: {_with_interval(errors['precision_of_flags'])}."
     if errors["basis"] != "truth":
-        return [f"Estimated, for the true grades are not known; basis: {errors['basis']}.", precision]
+        return [f"Estimated, for the true grades are not known; basis: {errors['basis']}.", precision, _PAPER_NOTE]
     mended = f"Flagged errors that were mended: {_with_interval(errors['mended_of_flagged_errors'])}."
     introduced = f"Right labels made wrong: {errors['total']['introduced']:,}."
-    return ["Counted exactly: the true grades are known.", f"{precision} {mended} {introduced}"]
+    return ["Counted exactly: the true grades are known.", f"{precision} {mended} {introduced}", _PAPER_NOTE]
 
 
 def _facts(report: Mapping[str, Any]) -> list[tuple[str, str]]:
