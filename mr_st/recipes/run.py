@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mr_st.errors import UsageError, require_extra
-from mr_st.files import read_json
 from mr_st.identity import folder_hash
+from mr_st.recipes.annotator import policy_of, prepare_annotator
 from mr_st.recipes.augment import augment_dataset, say_counts, variants_of
 from mr_st.recipes.outcome import finish
 from mr_st.recipes.result import ARMS, RunResult
@@ -73,7 +73,9 @@ class _Job:
         data = self.prepare_data()
         dataset = self.dataset(data)
         self.check_k(dataset)
-        annotator_step, annotator = self.prepare_annotator(data, dataset)
+        annotator_step, annotator = prepare_annotator(
+            self.recipe, dataset, data, self._once, self.show_progress, **self._text_format()
+        )
         learned, source, annotator = self.augment(data, dataset, annotator_step, annotator)
         tower = self.build_tower()
         stage1 = self.train("stage1", self.recipe.stage1, learned, tower, (source, annotator_step, tower), annotator)
@@ -134,39 +136,6 @@ class _Job:
                 f"mining.items: {spec.items}); choose k <= {n_items:,}"
             )
 
-    def prepare_annotator(self, data: Step, dataset: GradedDataset) -> tuple[Step, Annotator]:
-        from mr_st.annotation import CrossEncoderAnnotator
-
-        spec = self.recipe.annotator
-        if spec.kind == "policy":
-            if dataset.source.get("name") != "marketplace":
-                raise UsageError(
-                    "recipe, annotator.kind: policy works on the marketplace only, whose policy can be called; "
-                    "set annotator.kind: cross_encoder for your own data"
-                )
-            annotator = self._policy_of(dataset)
-            step = self._once(
-                "annotator",
-                "Annotator: the marketplace's policy",
-                {"identity": annotator.identity},
-                lambda folder: {"identity": annotator.identity},
-                (data,),
-            )
-            return step, annotator
-        from mr_st.training import fit_cross_encoder
-
-        def work(folder: Path) -> dict[str, Any]:
-            fitted = fit_cross_encoder(
-                dataset,
-                out_dir=folder / "fit",
-                **{"base": self.recipe.model.base, "seed": self.recipe.seed, **self._text_format(), **spec.options},
-                show_progress=self.show_progress,
-            )
-            return {"identity": fitted.identity, **read_json(folder / "fit" / "report.json")}
-
-        step = self._once("annotator", "Annotator: fitting a cross-encoder", spec.model_dump(), work, (data,))
-        return step, CrossEncoderAnnotator(step.folder / "fit" / "model")
-
     def augment(
         self, data: Step, dataset: GradedDataset, annotator_step: Step, annotator: Annotator
     ) -> tuple[GradedDataset, Step, Annotator]:
@@ -186,7 +155,7 @@ class _Job:
             self.steps.announce(line)
         augmented = self.dataset(step)
         if self.recipe.annotator.kind == "policy":
-            annotator = self._policy_of(augmented)  # one that knows the variants
+            annotator = policy_of(augmented)  # one that knows the variants
         return augmented, step, annotator
 
     # --- models
@@ -389,13 +358,6 @@ class _Job:
     ) -> Step:
         self.done[name] = self.steps.once(name, title, settings, work, after)
         return self.done[name]
-
-    @staticmethod
-    def _policy_of(dataset: GradedDataset) -> Annotator:
-        from mr_st.annotation import JudgmentAnnotator
-        from mr_st.data.marketplace import MarketplacePolicy
-
-        return JudgmentAnnotator(MarketplacePolicy.for_dataset(dataset))
 
     def _text_format(self) -> dict[str, Any]:
         return {"item_text_levels": self.recipe.data.item_text_levels, "max_chars": self.recipe.data.max_chars}
