@@ -192,7 +192,8 @@ class EndpointRun:
         texts = [job.texts for job in jobs]
         messages = self._questions.messages(texts)
         input_tokens, output_tokens = most_tokens(messages), self._questions.max_tokens(len(jobs))
-        await self._wait_for_the_rate(input_tokens + output_tokens)
+        most = input_tokens + output_tokens
+        expected = await self._wait_for_the_rate(most)
         reservation = await self._reserve(input_tokens, output_tokens)
         if reservation is None:
             return None
@@ -212,7 +213,7 @@ class EndpointRun:
                 job.cost += cost / len(jobs)
             if usage is not None or not is_billed:
                 used = usage.input_tokens + usage.output_tokens if usage else 0
-                self._limits.give_back(input_tokens + output_tokens - used)
+                self._limits.settle(expected, most, used)
         self._failures, self._was_heard = 0, True
         graded, complaint = self._questions.read(texts, answer)
         left = [job for job in jobs if job.texts not in graded]
@@ -236,10 +237,13 @@ class EndpointRun:
                 await asyncio.sleep(_LOOK_AGAIN)
         return None
 
-    async def _wait_for_the_rate(self, tokens: int) -> None:
-        while self._ended is None and (delay := self._limits.take(tokens)) > 0:
+    async def _wait_for_the_rate(self, most: int) -> float:
+        """Wait until a request of at most so many tokens may be sent; how many were taken for it."""
+        expected = self._limits.expected(most)
+        while self._ended is None and (delay := self._limits.take(expected)) > 0:
             # not all at the same instant; and look up now and then, so that a stop is quick
             await asyncio.sleep(min(delay * self._random.uniform(1.0, 1.1), 1.0))
+        return expected
 
     def _on_fault(self, jobs: Sequence[PairJob], fault: RequestFault) -> None:
         wait = fault.wait

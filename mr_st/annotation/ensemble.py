@@ -109,7 +109,7 @@ class EnsembleAnnotator:
         combine = mean_probabilities if self.how == "mean" else vote_shares
         probabilities = combine(stacked, grades, weights).astype(np.float32)
         annotations = Annotations(probabilities.argmax(axis=1).astype(np.int8), probabilities)
-        member_grades = np.stack([annotations_of_one.grades for annotations_of_one in given])
+        member_grades = np.stack([one.grades for one in given])
         return EnsembleOpinions(annotations, member_grades, _disagreement(grades, weights, given[0].n_grades))
 
 

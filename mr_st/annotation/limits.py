@@ -113,10 +113,15 @@ class RateLimits:
         self._requests = TokenBucket(requests_per_minute, clock)
         self._tokens = TokenBucket(tokens_per_minute, clock)
         self._clock, self._paused_until = clock, -math.inf
+        self._used = self._most = 0
         self._lock = threading.Lock()
 
-    def take(self, tokens: int) -> float:
-        """Take a request of at most ``tokens``: 0 where it may go now, else the seconds to wait and ask again."""
+    def expected(self, most: int) -> float:
+        """How many tokens a request that can have ``most`` is expected to have, going by those before it."""
+        return most * self._used / self._most if self._most else float(most)
+
+    def take(self, tokens: float) -> float:
+        """Take a request of so many tokens: 0 where it may go now, else the seconds to wait and ask again."""
         with self._lock:
             delay = max(self._requests.delay(), self._tokens.delay(), self._paused_until - self._clock())
             if delay > 0:
@@ -125,10 +130,12 @@ class RateLimits:
             self._tokens.take(tokens)
             return 0.0
 
-    def give_back(self, tokens: int) -> None:
-        """Tokens that were taken and not used."""
+    def settle(self, taken: float, most: int, used: int) -> None:
+        """Correct what was taken for a request of at most ``most`` tokens, once it is known that it had ``used``."""
         with self._lock:
-            self._tokens.take(-tokens)
+            self._tokens.take(used - taken)
+            if used:
+                self._used, self._most = self._used + used, self._most + most
 
     def pause(self, seconds: float) -> None:
         """Let nobody send for so long: what a 429 means for every worker, not only for the one that got it."""
@@ -186,9 +193,13 @@ class Budget:
         self._prices = (price_per_million_input / 1e6, price_per_million_output / 1e6)
         self.budget, self.max_requests = budget, max_requests
         self.requests = self.input_tokens = self.output_tokens = self.n_estimated = 0
-        self.cost = 0.0
         self._reserved, self._under_way, self._highest_ratio = 0.0, 0, 1.0
         self._lock = threading.Lock()
+
+    @property
+    def cost(self) -> float:
+        """What is spent: the prices of all tokens that are booked."""
+        return self._price(self.input_tokens, self.output_tokens)
 
     @property
     def may_free_up(self) -> bool:
@@ -198,15 +209,16 @@ class Budget:
     def reserve(self, input_tokens: int, output_tokens: int) -> Reservation | None:
         """Set aside what a request may cost at most; None where that is more than is left."""
         with self._lock:
-            cost = self._price(input_tokens, output_tokens) * self._highest_ratio
+            most = [math.ceil(tokens * self._highest_ratio) for tokens in (input_tokens, output_tokens)]
+            reservation = Reservation(most[0], most[1], self._price(*most))
             if self.max_requests is not None and self.requests >= self.max_requests:
                 return None
-            if self.budget is not None and self.cost + self._reserved + cost > self.budget:
+            if self.budget is not None and self.cost + self._reserved + reservation.cost > self.budget:
                 return None
             self.requests += 1
             self._under_way += 1
-            self._reserved += cost
-            return Reservation(input_tokens, output_tokens, cost)
+            self._reserved += reservation.cost
+            return reservation
 
     def settle(self, reservation: Reservation, usage: Usage | None, billed: bool = True) -> float:
         """Book what a request cost and give the rest of its reservation back.
@@ -231,13 +243,9 @@ class Budget:
             self.input_tokens += counted.input_tokens
             self.output_tokens += counted.output_tokens
             cost = self._price(counted.input_tokens, counted.output_tokens)
-            if usage is None:
-                cost = reservation.cost
-            elif reservation.cost:
+            if cost > reservation.cost > 0:
                 # a server that counts more than a token a byte (a hidden prompt): reserve more from now on
-                expected = self._price(reservation.input_tokens, reservation.output_tokens)
-                self._highest_ratio = max(self._highest_ratio, cost / expected)
-            self.cost += cost
+                self._highest_ratio *= cost / reservation.cost
             return cost
 
     def shortage(self) -> str:

@@ -25,7 +25,7 @@ import threading
 import time
 import urllib.request
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
@@ -37,7 +37,10 @@ KEY = "sk-loopbackSECRET123"
 MODEL = "loopback-judge"
 N_GRADES = 3
 FAULTS = ("429-wait", "429", "500", "hang", "cut", "half-json", "wrong-label", "empty")
-"""What can go wrong with a request for one pair; one for several can also come with `mixed-keys`."""
+"""What can go wrong with a request for one pair."""
+
+MIXED = "mixed-keys"
+"""What can also go wrong with one for several: a key that is missing, unknown, or there twice."""
 
 _PAST = "Wed, 21 Oct 2015 07:28:00 GMT"
 _WRONG_LABELS = ("7", "relevant", "2 because it is the same", "Grade: 2", "2.", "-1", "0 1 2", "two")
@@ -75,7 +78,7 @@ class FaultyEndpoint(ThreadingHTTPServer):
         fault_share: float = 0.0,
         seed: int = 0,
         *,
-        faults: Sequence[str] = FAULTS,
+        faults: Sequence[str] = (*FAULTS, MIXED),
         port: int = 0,
         key: str | None = KEY,
         logprobs: bool = False,
@@ -96,6 +99,8 @@ class FaultyEndpoint(ThreadingHTTPServer):
         self.bodies: list[dict[str, Any]] = []  # of the last requests
         self.n_requests = self.n_unauthorised = self.n_at_once = self.most_at_once = 0
         self.billed_input = self.billed_output = 0  # tokens of all requests that the model worked on
+        self.complaints: dict[str, str] = {}  # what is said about a refused member
+        self.before: Callable[[], dict[str, str] | None] = lambda: None  # headers of a 429 to give instead, or None
         self.lock = threading.Lock()
 
     @property
@@ -106,9 +111,10 @@ class FaultyEndpoint(ThreadingHTTPServer):
         """The fault that this request meets, or None."""
         content = json.dumps([self.seed, n_before, sorted(pairs.values())])
         drawn = random.Random(hashlib.sha256(content.encode()).hexdigest())
-        if drawn.random() >= self.fault_share:
+        kinds = self.kinds if len(pairs) > 1 else [kind for kind in self.kinds if kind != MIXED]
+        if drawn.random() >= self.fault_share or not kinds:
             return None
-        return drawn.choice([*self.kinds, "mixed-keys"] if len(pairs) > 1 else self.kinds)
+        return drawn.choice(kinds)
 
     def figures(self) -> dict[str, Any]:
         """What the attributes hold, for JSON: pairs as [query, item, count]."""
@@ -168,10 +174,13 @@ class _Handler(BaseHTTPRequestHandler):
             return self._error(404, f"The model {body['model']!r} does not exist")
         for name in server.refuses:
             if name in body:
-                return self._error(400, f"Unsupported parameter: '{name}'")
+                return self._error(400, server.complaints.get(name, f"Unsupported parameter: '{name}'"))
         pairs = read_pairs(body["messages"][-1]["content"])
         if any("REFUSED" in item for _, item in pairs.values()):
             return self._error(400, "this input is refused")
+        headers = server.before()
+        if headers is not None:
+            return self._error(429, "wait", headers)
         if server.delay:
             time.sleep(server.delay)
         with server.lock:
@@ -252,12 +261,12 @@ def _answer(pairs: dict[str, Pair], fault: str | None, n_before: int) -> tuple[s
     lost = members[0][0]
     if fault == "wrong-label":
         members = [(key, wrong if key == lost else grade) for key, grade in members]
-    elif fault == "mixed-keys":
+    elif fault == MIXED:
         other = (members[0][1] + 1) % N_GRADES
         mixed = ([], [(lost, other), members[0]], [(lost + "0", other)], [("", other)])[n_before % 4]
         members = [*members[1:], *mixed]
     text = "{" + ", ".join(f"{json.dumps(key)}: {json.dumps(grade)}" for key, grade in members) + "}"
-    if fault in ("wrong-label", "mixed-keys"):
+    if fault in ("wrong-label", MIXED):
         return text, [pair for key, pair in pairs.items() if key != lost]
     return text, [] if fault else list(pairs.values())
 
