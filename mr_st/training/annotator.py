@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any
 from mr_st.annotation import CrossEncoderAnnotator
 from mr_st.annotation.cross_encoder import write_calibration
 from mr_st.data.dataset import GradedDataset
-from mr_st.errors import MrStError
+from mr_st.errors import MrStError, UsageError
 from mr_st.training.annotator_fit import check_counts, fit_settings, held_out_report, learned_from, open_fit_folder
 from mr_st.training.checkpoints import MarkComplete, last_complete_checkpoint
 from mr_st.training.holdout import ClassWeights, LabelledPairs, hold_out, weigh_classes
+from mr_st.training.random_items import join_pairs, random_items_report, random_pairs
 
 if TYPE_CHECKING:
     from sentence_transformers import CrossEncoder
@@ -36,6 +37,8 @@ def fit_cross_encoder(
     seed: int = 0,
     holdout_share: float = 0.15,
     class_weights: ClassWeights | Sequence[float] = "sqrt",
+    label_smoothing: float = 0.0,
+    random_negatives: float = 0.0,
     evaluations_per_epoch: int = 2,
     patience: int = 2,
     item_text_levels: int | None = 2,
@@ -65,6 +68,12 @@ def fit_cross_encoder(
         holdout_share: Share of the queries that is held out, in 0..1, ends excluded.
         class_weights: Weights of the grades in the loss: ``"none"``; ``"balanced"``, inverse to their frequency;
             ``"sqrt"``, the square root of that (ours); or one number for each grade.
+        label_smoothing: Share of each label that is spread evenly over the grades, in 0..1, 1 excluded: a model then
+            trusts no single label fully, which helps where labels are wrong.
+        random_negatives: Random items of the catalogue to learn from, for each judged pair of a query, as the lowest
+            grade: judged items all look somewhat relevant, and a model that saw no others takes anything for relevant.
+            Few of them are in truth relevant. 0 or more. They are never in the held-out pairs, nor in the counts
+            behind ``class_weights``.
         evaluations_per_epoch: Times that held-out loss is taken, and a checkpoint written, in an epoch.
         patience: Evaluations without a better loss before training stops.
         item_text_levels: Taxonomy levels in an item's text.
@@ -86,11 +95,14 @@ def fit_cross_encoder(
         max_length, epochs=epochs, batch_size=batch_size, evaluations_per_epoch=evaluations_per_epoch,
         patience=patience,
     )  # fmt: skip
+    if not 0 <= label_smoothing < 1:
+        raise UsageError(f"label_smoothing is {label_smoothing}; it must lie in 0..1, 1 excluded")
     source, hub_id = resolve_base(base)
     hyperparameters = {
         "epochs": epochs, "learning_rate": learning_rate, "batch_size": batch_size, "max_length": max_length,
         "warmup": warmup, "weight_decay": weight_decay, "seed": seed, "holdout_share": holdout_share,
         "class_weights": class_weights if isinstance(class_weights, str) else [float(w) for w in class_weights],
+        "label_smoothing": label_smoothing, "random_negatives": random_negatives,
         "evaluations_per_epoch": evaluations_per_epoch, "patience": patience,
         "item_text_levels": item_text_levels, "max_chars": max_chars,
     }  # fmt: skip
@@ -98,9 +110,10 @@ def fit_cross_encoder(
     if not folder.is_finished:
         learn, held = hold_out(dataset, split, holdout_share, seed, item_text_levels, max_chars)
         weights = weigh_classes(class_weights, learn.grades, dataset.scale.n_grades)
+        drawn = random_pairs(dataset, learn, random_negatives, seed, item_text_levels, max_chars)
         started = time.monotonic()
         model, history = _train(
-            source, learn, held, weights, folder.checkpoints, hyperparameters, device, show_progress
+            source, join_pairs(learn, drawn), held, weights, folder.checkpoints, hyperparameters, device, show_progress
         )
         seconds = time.monotonic() - started
         annotator = CrossEncoderAnnotator(model, batch_size=2 * batch_size)
@@ -108,10 +121,13 @@ def fit_cross_encoder(
             "base": hub_id or Path(source).name,
             "data": {"name": dataset.name, "fingerprint": dataset.fingerprint, "split": split},
             "settings": hyperparameters,
-            "learned_from": learned_from(learn, weights, dataset.scale.n_grades),
+            "learned_from": {
+                **learned_from(learn, weights, dataset.scale.n_grades), "n_random_pairs": len(drawn.grades),
+            },
             "training": {**history, "seconds": round(seconds, 1)},
             **held_out_report(annotator.logits(held.pairs), held, seed),
-        }
+            "random_items": random_items_report(annotator, dataset, held, seed, item_text_levels, max_chars),
+        }  # fmt: skip
 
         def save(target: Path) -> None:
             model.save(str(target), create_model_card=False)
@@ -175,7 +191,9 @@ def _train(
         args=arguments,
         train_dataset=_columns(learn),
         eval_dataset=_columns(held),
-        loss=CrossEntropyLoss(model, weight=torch.tensor(weights, device=model.device)),
+        loss=CrossEntropyLoss(
+            model, weight=torch.tensor(weights, device=model.device), label_smoothing=options["label_smoothing"]
+        ),
         callbacks=[EarlyStoppingCallback(options["patience"]), MarkComplete()],
     )
     trainer.remove_callback(PrinterCallback)

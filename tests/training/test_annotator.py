@@ -71,6 +71,10 @@ def test_the_report_is_what_the_saved_model_does(fitted):
     assert held["majority_share"] == pytest.approx(0.75)
     assert held["accuracy"] == pytest.approx(np.trace(held["confusion"]) / held["n_pairs"])
     assert set(held) >= {"within_one", "kappa", "macro_f1", "by_grade", "expected_calibration_error"}
+    interval = held["intervals"]["accuracy"]
+    assert interval["value"] == held["accuracy"]
+    assert interval["low"] <= held["accuracy"] <= interval["high"]
+    assert interval["n"] == 7
     losses = report["training"]["held_out_loss_by_step"]
     assert report["training"]["best_step"] == min((loss, int(step)) for step, loss in losses.items())[1]
     assert report["data"] == {"name": "shop", "fingerprint": shop().fingerprint, "split": "train"}
@@ -89,6 +93,29 @@ def test_it_learns(tiny_base, tmp_path):
     held = json.loads((tmp_path / "fit" / "report.json").read_text())["held_out"]
     assert held["majority_share"] == 0.5
     assert held["accuracy"] > 0.95
+
+
+def test_random_negatives_teach_that_other_things_are_irrelevant(tiny_base, tmp_path):
+    """All that is judged is relevant (mugs) or partial (lamps), so without them everything is."""
+    whole = shop()
+    grade_of = {row["item_id"]: {"mug": 2, "lamp": 1}.get(row["title"].split()[1], 0) for row in whole.items}
+    judgments = [{**row, "grade": grade_of[row["item_id"]]} for row in whole.judgments if grade_of[row["item_id"]]]
+    dataset = GradedDataset.from_tables(whole.queries, whole.items, judgments)
+    reports = []
+    for name, share in (("without", 0.0), ("with", 1.0)):
+        fit_cross_encoder(
+            dataset, tiny_base, tmp_path / name, random_negatives=share, label_smoothing=0.1, epochs=4,
+            learning_rate=3e-3, max_length=16, evaluations_per_epoch=1, patience=9, device="cpu",
+        )  # fmt: skip
+        reports.append(json.loads((tmp_path / name / "report.json").read_text()))
+    without, with_them = reports
+    assert without["learned_from"]["n_random_pairs"] == 0
+    assert with_them["learned_from"]["n_random_pairs"] == with_them["learned_from"]["n_pairs"] == 41 * 6
+    assert with_them["held_out"]["n_pairs"] == without["held_out"]["n_pairs"] == 7 * 6
+    assert with_them["learned_from"]["class_weights"] == without["learned_from"]["class_weights"]
+    assert without["random_items"] == {"n_pairs": 42, "share_above_lowest": 1.0}
+    assert with_them["random_items"]["share_above_lowest"] < 0.1
+    assert with_them["held_out"]["accuracy"] > 0.9
 
 
 def test_a_finished_fit_is_not_repeated_and_other_settings_are(fitted, tiny_base, monkeypatch, caplog):
@@ -183,6 +210,8 @@ def test_a_folder_with_other_files_is_left_alone(tiny_base, tmp_path):
         ({"holdout_share": 1.0}, "between 0 and 1"),
         ({"class_weights": "some"}, "class_weights is 'some'"),
         ({"split": "test"}, "no split 'test'"),
+        ({"label_smoothing": 1.0}, "label_smoothing is 1.0"),
+        ({"random_negatives": -0.5}, "random_negatives is -0.5"),
     ],
 )
 def test_wrong_use(tiny_base, tmp_path, options, message):
