@@ -25,8 +25,6 @@ _PAPER_NOTE = (
     f"The paper's {100 * PAPER['error_reduction']:.2f} %: it says that label errors fell by so much, not over which "
     "pairs, nor how they were counted."
 )
-    "The paper's 5.74 %: it says that label errors fell by so much, not over which pairs, nor how they were counted."
-)
 
 
 @dataclass(frozen=True)
