@@ -41,7 +41,7 @@ def add_to(app: typer.Typer) -> None:
     app.command(
         epilog="Examples: mr-st annotate fit shop/ --out fitted/    "
         "mr-st annotate fit shop/ --out fitted-llm/ --kind llm --base org/small-llm --guideline brief    "
-        "mr-st annotate fit shop/ --export-chat train.jsonl"
+        "mr-st annotate fit shop/ --export-chat chat/"
     )(fit)
 
 
@@ -93,7 +93,7 @@ def fit(
     device: Annotated[str | None, typer.Option("--device", help="cpu or cuda [default: what is there].")] = None,
     export_chat: Annotated[
         Path | None,
-        typer.Option("--export-chat", help="Also (or, without --out, only) write the pairs as chat JSONL."),
+        typer.Option("--export-chat", help="Folder: also (without --out, only) write the pairs as chat JSONL."),
     ] = None,
     option: OptionsOption = None,
     quiet: QuietOption = False,
@@ -106,7 +106,7 @@ def fit(
 
     console = Out(quiet, as_json)
     if out is None and export_chat is None:
-        raise UsageError("nothing to do: give --out FOLDER to fit, --export-chat FILE.jsonl to export, or both")
+        raise UsageError("nothing to do: give --out FOLDER to fit, --export-chat FOLDER to export, or both")
     wanted = {
         "epochs": epochs, "learning_rate": learning_rate, "batch_size": batch_size, "max_length": max_length,
         "holdout_share": holdout, "class_weights": class_weights and class_weights.value, "patience": patience,
@@ -118,15 +118,17 @@ def fit(
     texts = {"seed": seed, "split": split, "item_text_levels": item_text_levels, "max_chars": max_chars}
     dataset = GradedDataset.load(data, **parse_options(option))
     facts: dict[str, Any] = {}
+    exported = ""
     if export_chat is not None:
-        facts["exported"] = _export(dataset, export_chat, guideline or "three_grades", holdout, texts)
-        console.remark(f"{export_chat}: {facts['exported']}")
+        facts["exported"], exported = _export(dataset, export_chat, guideline or "three_grades", holdout, texts)
     if out is None:
-        console.result(facts, f"{export_chat} written")
+        console.result(facts, exported)
         return
+    if exported:
+        console.remark(exported)
     fitted: Any
     if kind is Kind.LLM:
-        from mr_st.training.llm_annotator import fit_llm_annotator
+        from mr_st.training import fit_llm_annotator
 
         if "lora_rank" in options:
             options["lora_rank"] = options["lora_rank"] or None
@@ -225,9 +227,18 @@ def _number(value: float | None) -> str:
     return "undefined" if value is None else f"{value:.3f}"
 
 
-def _export(dataset: GradedDataset, file: Path, guideline: str, holdout: float | None, texts: dict[str, Any]) -> Any:
-    """The pairs as chat fine-tuning JSONL; what was written."""
-    from mr_st.training.chat_export import write_chat_jsonl
+def _export(
+    dataset: GradedDataset, folder: Path, guideline: str, holdout: float | None, texts: dict[str, Any]
+) -> tuple[dict[str, Any], str]:
+    """The pairs as chat fine-tuning JSONL; what was written, for machines and for people."""
+    from dataclasses import asdict
+
+    from mr_st.training import write_chat_jsonl
 
     shares = {} if holdout is None else {"holdout_share": holdout}
-    return write_chat_jsonl(dataset, file, guideline=guideline, **shares, **texts)
+    done = write_chat_jsonl(dataset, folder, guideline=guideline, **shares, **texts)
+    said = [
+        f"{folder / file.name}: {file.n_pairs:,} pairs of {file.n_queries:,} queries, about {file.n_tokens:,} tokens"
+        for file in (done.train, done.validation)
+    ]
+    return {**asdict(done), "folder": str(done.folder)}, "\n".join(said)

@@ -219,7 +219,7 @@ def _fit(
         tokenizer.save_pretrained(temporary)
         write_about(temporary, prompt, report["temperature"], max_length=prompts.max_length, **report["calibrated_on"])
 
-    folder.finish(save, report)
+    folder.finish(save, report, prompt.guideline.grade_names)
 
 
 def _rows(prompts: ChatPrompts, part: LabelledPairs, injection_share: float = 0.0, seed: int = 0) -> list[list[int]]:
