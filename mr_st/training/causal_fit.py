@@ -73,7 +73,8 @@ def train_answers(
     # unlike lengths make the best trial, and the same rows are tried again on a resume
     probes = [{"input_ids": ids} for ids in (*learn[:3], max(learn, key=len))]
     dtype = next(model.parameters()).dtype
-    packs = can_pack(model, shared, probes, dtype)
+    width = model.config.get_text_config().hidden_size
+    packs = _is_cheaper_packed(shared, learn, options["batch_size"], width) and can_pack(model, shared, probes, dtype)
     device = next(model.parameters()).device
     arguments = TrainingArguments(
         output_dir=str(folder),
@@ -154,3 +155,14 @@ def best_model(source: str, best: Path, tokenizer: Any, end: int | None, device:
         pad_token_id=tokenizer.eos_token_id if tokenizer.pad_token_id is None else tokenizer.pad_token_id,
     )
     return model
+
+
+def _is_cheaper_packed(shared: Sequence[int], rows: list[list[int]], batch_size: int, width: int) -> bool:
+    """Whether a batch in one row costs less: fewer tokens go through the matrices, but more meet in the attention."""
+
+    def cost(n_rows: int, n_tokens: float) -> float:
+        return n_rows * (n_tokens + n_tokens**2 / (2 * width))  # in tokens; attention is slower than its FLOPs say
+
+    mean = sum(map(len, rows)) / len(rows)
+    n = min(batch_size, len(rows))
+    return cost(1, len(shared) + n * (mean - len(shared))) < cost(n, mean)
