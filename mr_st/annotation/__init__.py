@@ -17,7 +17,8 @@ from mr_st.annotation.protocol import (
     UnansweredError,
 )
 from mr_st.annotation.similarity import SimilarityAnnotator
-from mr_st.annotation.store import LabelStore, StoredAnnotator
+from mr_st.annotation.store import LabelStore
+from mr_st.annotation.stored import StoredAnnotator
 
 __all__ = [
     "Annotations",

@@ -188,7 +188,8 @@ class _EnsembleSpec(_Spec):
 
     kind: Literal["ensemble"]
     members: list[str | dict[str, Any]] = Field(min_length=2)
-    how: str = "mean"
+    how: Literal["mean", "vote"] = "mean"
+    weights: list[float] | None = None
 
     def load(self, place: Path, budget: float | None) -> Annotator:
         from mr_st.annotation.ensemble import EnsembleAnnotator

@@ -1,36 +1,24 @@
-"""The store of labels: whatever an annotator was asked once is kept, and never asked or paid for again."""
+"""The store of labels: whatever an annotator was asked once is kept, so that it is never asked or paid for again."""
 
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mr_st.annotation.claims import BUSY, KNOWN, MINE, Claims
-from mr_st.annotation.protocol import (
-    Annotations,
-    Annotator,
-    GradedPart,
-    PairTable,
-    StreamingAnnotator,
-    UnansweredError,
-)
+from mr_st.annotation.protocol import Annotations, PairTable
 from mr_st.annotation.store_file import StoreFile
 from mr_st.errors import MrStError, UsageError
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-__all__ = ["KeptPart", "LabelStore", "StoredAnnotator"]
+__all__ = ["LabelStore"]
 
-_CHUNK, _STREAMED_CHUNK = 256, 1024
-_POLL_SECONDS = (0.1, 1.0)
 _EXPORT_ROWS = 20_000
 
 
@@ -216,154 +204,6 @@ class LabelStore:
     def close(self) -> None:
         """Close the file; the next use opens it again."""
         self.file.close()
-
-
-@dataclass(frozen=True, eq=False)
-class KeptPart(GradedPart):
-    """A part whose labels are in the store; ``was_known`` says that they came from there."""
-
-    was_known: bool = False
-
-
-class StoredAnnotator:
-    """An annotator that asks another only what nobody asked it before, and keeps every answer as it arrives.
-
-    Pairs with equal texts are asked once. What another process is just asking is waited for. Between the answers no
-    lock is held. Its labels are the other's: it has the same identity.
-
-    Args:
-        annotator: Who grades; it must grade by texts.
-        store: Where labels are kept, or the path of its file.
-        chunk: Pairs claimed and asked at once: what a killed process has asked in vain at most, and how finely two
-            processes share the work; None is 256, or 1,024 for an annotator whose answers arrive one by one.
-
-    Raises:
-        UsageError: an annotator that grades by ids (a policy, a table of judgments), or a chunk below 1.
-    """
-
-    def __init__(self, annotator: Annotator, store: LabelStore | str | Path, chunk: int | None = None):
-        if getattr(annotator, "reads_ids", False):
-            raise UsageError(
-                f"{annotator.identity} grades by ids, and labels are kept by texts; ask it directly, it costs nothing"
-            )
-        if chunk is not None and chunk < 1:
-            raise UsageError(f"chunk is {chunk}; it must be 1 or more")
-        self.annotator = annotator
-        self.store = store if isinstance(store, LabelStore) else LabelStore(store)
-        self.chunk = chunk or (_STREAMED_CHUNK if isinstance(annotator, StreamingAnnotator) else _CHUNK)
-        self._is_stopped = False
-
-    @property
-    def identity(self) -> str:
-        """The identity of the annotator that is asked."""
-        return self.annotator.identity
-
-    def stop(self) -> None:
-        """Ask for nothing more: ``grade_in_parts`` ends with the answers that are under way, or with the chunk."""
-        self._is_stopped = True
-        stop = getattr(self.annotator, "stop", None)
-        if stop is not None:
-            stop()
-
-    def grade(self, pairs: PairTable) -> Annotations:
-        """Grade every pair, from the store where it can be.
-
-        Raises:
-            UnansweredError: pairs without a usable answer; the others are kept.
-            BudgetSpentError: the annotator's budget is spent; what was paid for is kept.
-        """
-        if not len(pairs):
-            return self.annotator.grade(pairs)
-        parts = list(self.grade_in_parts(pairs))
-        rows = np.concatenate([np.empty(0, dtype=np.int64), *(part.rows for part in parts)])
-        missing = np.setdiff1d(np.arange(len(pairs)), rows)
-        if len(missing):
-            first = missing[0]
-            raise UnansweredError(
-                f"{self.identity}: no usable answer for {len(missing):,} of {len(pairs):,} pairs, the first for query "
-                f"{pairs.query_ids[first]!r}, item {pairs.item_ids[first]!r}; the others are kept in "
-                f"{self.store.path}: run again to ask these once more",
-                missing,
-            )
-        together = Annotations.concatenate((part.annotations for part in parts), parts[0].annotations.n_grades)
-        return together.take(np.argsort(rows))
-
-    def grade_in_parts(self, pairs: PairTable) -> Iterator[KeptPart]:
-        """Grade the pairs; what is known comes first, the rest as it arrives, kept before it is handed over."""
-        distinct = _Distinct(pairs)
-        known, annotations = self.store.get(self.identity, distinct.pairs)
-        if known.any():
-            yield distinct.spread(np.flatnonzero(known), annotations, was_known=True)
-        left = np.flatnonzero(~known)
-        if not len(left):
-            return
-        with Claims(self.store.file) as claims:
-            pause = _POLL_SECONDS[0]
-            while len(left):
-                busy: list[np.ndarray] = []
-                for start in range(0, len(left), self.chunk):
-                    if self._is_stopped:
-                        return
-                    rows = left[start : start + self.chunk]
-                    state = claims.take(self.identity, distinct.pairs.take(rows))
-                    if (state == KNOWN).any():
-                        yield self._known(distinct, rows[state == KNOWN])
-                    if (state == MINE).any():
-                        yield from self._ask(distinct, rows[state == MINE])
-                        claims.release()
-                    busy.append(rows[state == BUSY])
-                waited_in_vain = sum(map(len, busy)) == len(left)
-                left = np.concatenate(busy)
-                if len(left):
-                    pause = min(2 * pause, _POLL_SECONDS[1]) if waited_in_vain else _POLL_SECONDS[0]
-                    time.sleep(pause)
-
-    def _ask(self, distinct: _Distinct, rows: np.ndarray) -> Iterator[KeptPart]:
-        """Ask for these distinct pairs, and keep each part before it is handed over."""
-        asked = distinct.pairs.take(rows)
-        for part in self._parts(asked):
-            if not len(part.rows) and not part.cost:
-                continue
-            answered = asked.take(part.rows)
-            annotations = part.annotations
-            if self.store.put(self.identity, answered, annotations, part.cost) < len(annotations):
-                _, annotations = self.store.get(self.identity, answered)  # another was quicker: its labels hold
-            yield distinct.spread(rows[part.rows], annotations, part.cost)
-
-    def _parts(self, pairs: PairTable) -> Iterator[GradedPart]:
-        if isinstance(self.annotator, StreamingAnnotator):
-            yield from self.annotator.grade_in_parts(pairs)
-            return
-        annotations = self.annotator.grade(pairs)
-        if len(annotations) != len(pairs):
-            raise MrStError(f"{self.identity}: {len(annotations):,} grades for {len(pairs):,} pairs; mend it")
-        yield GradedPart(np.arange(len(pairs)), annotations)
-
-    def _known(self, distinct: _Distinct, rows: np.ndarray) -> KeptPart:
-        known, annotations = self.store.get(self.identity, distinct.pairs.take(rows))
-        return distinct.spread(rows[known], annotations, was_known=True)
-
-
-class _Distinct:
-    """The different pairs of texts in a table, and the way back to all its rows."""
-
-    def __init__(self, pairs: PairTable):
-        number: dict[tuple[str, str], int] = {}
-        texts = zip(pairs.query_texts, pairs.item_texts, strict=True)
-        at = np.array([number.setdefault(pair, len(number)) for pair in texts], dtype=np.int64)
-        self._order = np.argsort(at, kind="stable")
-        self._ends = np.cumsum(np.bincount(at, minlength=len(number)))
-        self._counts = np.diff(self._ends, prepend=0)
-        self.pairs = pairs.take(self._order[self._ends - self._counts])
-
-    def spread(
-        self, rows: np.ndarray, annotations: Annotations, cost: float = 0.0, was_known: bool = False
-    ) -> KeptPart:
-        """The part of the whole table that some distinct pairs stand for."""
-        counts = self._counts[rows]
-        first = np.repeat(self._ends[rows] - np.cumsum(counts), counts)
-        everywhere = self._order[first + np.arange(len(first))]
-        return KeptPart(everywhere, annotations.take(np.repeat(np.arange(len(rows)), counts)), cost, was_known)
 
 
 def _as_text(probabilities: np.ndarray) -> str:

@@ -51,6 +51,10 @@ def run(
     limit: Annotated[
         int | None, typer.Option("--limit", min=0, help="Ask for so many pairs at most; kept ones do not count.")
     ] = None,
+    chunk: Annotated[
+        int | None,
+        typer.Option("--chunk", min=1, help="Pairs asked at once; processes share a store by chunks."),
+    ] = None,
     item_text_levels: Annotated[
         int | None, typer.Option("--item-text-levels", min=0, help="Category levels in an item's text.")
     ] = 2,
@@ -82,7 +86,7 @@ def run(
     grader = resolve_annotator(annotator, dataset, budget)
     _check_scale(getattr(grader, "n_grades", None), dataset, grader.identity)
     keep = None if getattr(grader, "reads_ids", False) else LabelStore(store or out.parent / _STORE)
-    done = annotate(grader, table, keep, budget=budget, limit=limit, show_progress=console.show_progress)
+    done = annotate(grader, table, keep, chunk=chunk, budget=budget, limit=limit, show_progress=console.show_progress)
     if len(done.annotations):
         _check_scale(done.annotations.n_grades, dataset, done.identity)
     _write(out, table, done)

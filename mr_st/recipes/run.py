@@ -74,7 +74,7 @@ class _Job:
         dataset = self.dataset(data)
         self.check_k(dataset)
         annotator_step, annotator = prepare_annotator(
-            self.recipe, dataset, data, self._once, self.show_progress, **self._text_format()
+            self.recipe, dataset, data, self._once, self.steps.folder, self.show_progress, **self._text_format()
         )
         learned, source, annotator = self.augment(data, dataset, annotator_step, annotator)
         tower = self.build_tower()

@@ -149,12 +149,27 @@ class AnnotatorSpec(_Spec):
     """Who grades what the miner finds.
 
     Args:
-        kind: ``policy`` (the marketplace's own, exact) or ``cross_encoder`` (fitted on the training judgments).
-        options: For ``cross_encoder``: base, epochs, learning_rate, batch_size, max_length, ...
+        kind: ``policy`` (the marketplace's own, exact); ``cross_encoder`` or ``llm``, fitted on the training
+            judgments; or ``saved``, one that exists.
+        options: Of :func:`mr_st.training.fit_cross_encoder` or :func:`mr_st.training.fit_llm_annotator` (which needs
+            a ``base``): epochs, learning_rate, batch_size, max_length, ...
+        path: For ``saved``: what :func:`mr_st.annotation.loading.load_annotator` takes, a fitted annotator's folder
+            or a YAML file; from the folder where the job is started.
     """
 
-    kind: Literal["policy", "cross_encoder"] = "policy"
+    kind: Literal["policy", "cross_encoder", "llm", "saved"] = "policy"
     options: dict[str, Any] = Field(default_factory=dict)
+    path: str | None = None
+
+    @model_validator(mode="after")
+    def _says_what_its_kind_needs(self) -> AnnotatorSpec:
+        if (self.kind == "saved") != (self.path is not None):
+            raise ValueError("path and kind saved belong together: name the folder or YAML file of an annotator")
+        if self.kind == "saved" and self.options:
+            raise ValueError("kind saved takes no options; the annotator's own file says them")
+        if self.kind == "llm" and "base" not in self.options:
+            raise ValueError("kind llm needs options: {base: ...}, a folder or Hub id of a causal language model")
+        return self
 
 
 class MiningSpec(_Spec):
@@ -231,7 +246,9 @@ class Recipe(_Spec):
     @model_validator(mode="after")
     def _policy_needs_the_marketplace(self) -> Recipe:
         if self.annotator.kind == "policy" and self.data.source == "esci":
-            raise ValueError("annotator.kind policy: only the marketplace's policy can be called; use cross_encoder")
+            raise ValueError(
+                "annotator.kind policy: only the marketplace's policy can be called; use cross_encoder, llm or saved"
+            )
         if self.annotator.kind == "policy" and self.augment.synthetic is not None:
             raise ValueError(
                 "augment.synthetic: new queries must be labelled, and the policy knows the marketplace's own only; "
@@ -277,15 +294,16 @@ class Recipe(_Spec):
         """The same job cut down to about a minute: it proves that everything runs; its figures mean nothing."""
         options = {**self.data.options, "size": "tiny"} if self.data.source == "marketplace" else self.data.options
         brief = {"epochs": None, "max_steps": 4, "evaluations": 1}
-        annotator = {**self.annotator.options, "max_length": 32, "epochs": 1}
         changed: dict[str, Any] = {
             "data": self.data.model_copy(update={"options": options}),
             "stage1": self.stage1.model_copy(update=brief),
             "stage2": self.stage2.model_copy(update=brief),
             "mining": self.mining.model_copy(update={"k": min(self.mining.k, 20)}),
         }
-        if self.annotator.kind == "cross_encoder":
-            changed["annotator"] = self.annotator.model_copy(update={"options": annotator})
+        if self.annotator.kind in ("cross_encoder", "llm"):
+            short = {"epochs": 1} if self.annotator.kind == "llm" else {"max_length": 32, "epochs": 1}
+            options = {**self.annotator.options, **short}
+            changed["annotator"] = self.annotator.model_copy(update={"options": options})
         synthetic = self.augment.synthetic
         if synthetic is not None:
             few = synthetic.model_copy(update={"max_items": min(synthetic.max_items or 50, 50)})
