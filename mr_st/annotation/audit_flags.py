@@ -34,7 +34,8 @@ FLAG_SCHEMA = {
     "score": pl.Float64,
 }
 """Columns of a table of flagged pairs: ``grade`` is the label; ``expected`` (clicks) and the two beside it say what an
-item of the label's grade would have had in this query, shown so often; ``score`` is the probability, in 0..1, that
+item of the label's grade would have had in this query, shown so often (null where the settings leave that signal out);
+``score`` is the probability, in 0..1, that
 the label is wrong, given the label and the log."""
 
 
@@ -46,32 +47,33 @@ class FlagSettings:
         min_probability: A pair is flagged from this probability of a wrong label on, in 0..1. A flag costs a second
             judgment, so it need not be sure.
         min_evidence: And where the log speaks against the label by at least this much: natural logarithm of how many
-            times likelier the log is under the other grades; 0 for any.
+            times likelier the log is under the other grades; 0 for any speaking against it.
         min_impressions: Pairs that were shown less often are passed over.
         middle: Flag grades between the lowest and the highest too, in both directions (ours; the paper flags the
             lowest with much and the highest with little engagement).
         label_accuracy: Share of labels that are taken to be right before the log is looked at.
-        signals: Which counts are evidence: of ``clicks``, ``add_to_carts``, ``purchases``.
+        signals: Which counts are evidence: of ``clicks``, ``add_to_carts``, ``purchases``. Together they are steps of
+            a funnel, each out of the one before, so that nothing is counted twice.
         query_level: Measure against the query's own breadth (paper); False takes one standard for all.
         item_appeal: Take into account how items do over all queries (ours).
-        place: Take into account that an item shown in few of a query's searches stands low on the page (ours).
+        place: Take into account that an item shown in few of a query's searches stands low on the page (ours). Off,
+            since it finds fewer wrong labels: such an item is also one that the engine thinks little of.
 
     Raises:
         UsageError: a number out of range, or an unknown signal.
     """
 
     min_probability: float = 0.2
-    min_evidence: float = 0.5
+    min_evidence: float = 0.0
     min_impressions: int = 5
     middle: bool = True
     label_accuracy: float = 0.9
     signals: tuple[str, ...] = SIGNALS
     query_level: bool = True
     item_appeal: bool = True
-    place: bool = True
+    place: bool = False
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "signals", tuple(self.signals))
         if not 0 <= self.min_probability <= 1 or not 0.5 < self.label_accuracy < 1:
             raise UsageError(
                 f"FlagSettings: min_probability {self.min_probability} must lie in 0..1 and label_accuracy "
@@ -84,6 +86,7 @@ class FlagSettings:
             )
         if not self.signals or not set(self.signals) <= set(SIGNALS):
             raise UsageError(f"FlagSettings: signals {list(self.signals)}; name one or more of {', '.join(SIGNALS)}")
+        object.__setattr__(self, "signals", tuple(signal for signal in SIGNALS if signal in self.signals))
 
 
 @dataclass(frozen=True, eq=False)
@@ -184,22 +187,25 @@ def _score(dataset: GradedDataset, settings: FlagSettings, splits: Sequence[str]
         judgments = judgments.filter(pl.col("split").is_in(list(splits)))
     judgments = judgments.sort(*keys)
     shown: Any = pl.DataFrame(arrow_table(dataset.engagement)).filter(pl.col("impressions") > 0).sort(*keys)
-    if shown.is_empty():
-        empty = [pl.lit(None, dtype=kind).alias(name) for name, kind in FLAG_SCHEMA.items() if name not in judgments]
-        return judgments.with_columns(*empty, pl.lit(None, dtype=pl.Float64).alias("evidence"))
-    log = shown.join(judgments, on=keys, how="left", maintain_order="left")
-    labels = log["grade"].fill_null(-1).to_numpy().astype(np.int64)
+    absent = [pl.lit(None, dtype=kind).alias(name) for name, kind in FLAG_SCHEMA.items() if name not in judgments]
+    absent.append(pl.lit(None, dtype=pl.Float64).alias("evidence"))
+    shown = shown.with_columns(pl.col("impressions").max().over("query_id").alias("most"))
+    log = shown.join(judgments, on=keys, how="inner", maintain_order="left")
+    if log.is_empty():
+        return judgments.with_columns(absent)
+    labels = log["grade"].to_numpy().astype(np.int64)
     counts = EngagementCounts(
         (log["query_id"].rank("dense") - 1).to_numpy().astype(np.int64),
         (log["item_id"].rank("dense") - 1).to_numpy().astype(np.int64),
         log.select("impressions", *SIGNALS).to_numpy(),
+        log["most"].to_numpy(),
         labels,
     )
     fit = fit_engagement(
         counts, dataset.scale.n_grades, label_accuracy=settings.label_accuracy, signals=settings.signals,
         query_level=settings.query_level, item_appeal=settings.item_appeal, place=settings.place,
     )  # fmt: skip
-    rows, own = np.arange(len(labels)), np.maximum(labels, 0)
+    rows, own = np.arange(len(labels)), labels
     posterior, prior = fit.posterior, fit.priors
     others = posterior.copy()
     others[rows, own] = 0.0
@@ -208,10 +214,10 @@ def _score(dataset: GradedDataset, settings: FlagSettings, splits: Sequence[str]
     odds = np.log(np.maximum(score, tiny)) - np.log(np.maximum(posterior[rows, own], tiny))
     above = (others * (np.arange(others.shape[1]) > own[:, None])).sum(axis=1)
     expected = fit.expected[rows, own]
+    names = dict(zip(SIGNALS, ("expected", "expected_add_to_carts", "expected_purchases"), strict=True))
     log = log.select(*keys, "impressions", *SIGNALS).with_columns(
-        pl.Series("expected", expected[:, 0]),
-        pl.Series("expected_add_to_carts", expected[:, 1]),
-        pl.Series("expected_purchases", expected[:, 2]),
+        *(pl.Series(names[signal], expected[:, n]) for n, signal in enumerate(settings.signals)),
+        *(pl.lit(None, pl.Float64).alias(name) for signal, name in names.items() if signal not in settings.signals),
         pl.Series("score", score),
         pl.Series("evidence", odds - np.log((1 - prior[rows, own]) / prior[rows, own])),
         pl.Series("reason", np.where(above > score / 2, MUCH, LITTLE)),

@@ -194,6 +194,7 @@ def history(
         pl.col("expected_add_to_carts").round(2), pl.col("purchases"), pl.col("expected_purchases").round(2),
         pl.col("impressions"),
     ]  # fmt: skip
+    counts = [column.cast(pl.String).fill_null("unknown") for column in counts]
     none: Any = {"grade": pl.lit(None, pl.Int8), "confidence": pl.lit(None, pl.Float32), "note": pl.lit("")}
     final = flags.select(*KEYS, "grade").join(decisions.drop("grade", "confidence"), on=KEYS, how="left")
     final = final.join(combined.select(*KEYS, pl.lit(True).alias("asked")), on=KEYS, how="left").with_columns(

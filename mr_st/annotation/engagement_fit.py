@@ -5,20 +5,21 @@ pair of grade g the rate of a step is
 
     rate = step's rate at grade g  x  query's level  x  item's appeal  x  place on the page
 
-and the counts spread around it as a beta-binomial. The query's level is its breadth: where shoppers share their carts
-among many items, each of them converts less. It is learned from the query's own log, shrunk (gamma-Poisson) towards
-what queries of that breadth have, so that a query with little data is judged by others like it. An item's appeal is
-learned over all queries that showed it. The log has no positions; an item that was on the page in only a part of a
-query's searches stood at its lower end, so the place is read off the share of the query's impressions.
+and the counts spread around it as a beta-binomial, which allows for what the log does not tell, such as positions.
+The query's level is its breadth: where shoppers share their carts among many items, each of them converts less. It is
+learned from the query's own log, shrunk (gamma-Poisson) towards what queries of that breadth have, so that a query
+with little data is judged by others like it. An item's appeal is learned over all queries that showed it. An item that
+was on the page in only a part of a query's searches stood at its lower end, so the place can be read off the share of
+the query's impressions.
 
 The true grade is hidden: a label counts as right most of the time only, so that wrong labels do not pull the rates
-(EM). How often is fixed, since left free it drifts; whether judges confuse neighbouring grades or any is estimated,
-as all rates are, from the log. Source: ours.
+(EM). How often is given, since left free it drifts; the rates are all estimated from the log. Source: ours.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from scipy.special import betaln, gammaln, logsumexp
@@ -33,24 +34,26 @@ _PLACES = (0.05, 0.1, 0.2, 0.4, 0.6, 0.8, 0.999)  # edges, in shares of the quer
 _LEAST_SHAPE, _MOST_SHAPE = 0.5, 128.0
 _SPREADS = 2.0 ** np.arange(0, 9)
 _SLOPES = np.linspace(-1.0, 0.5, 16)
-_NEARNESS = (0.0, 0.25, 0.5, 0.75, 0.95)
+_NEARNESS = 0.5  # share of the wrong labels that are off by one grade for certain; of the others any is as likely
 _LEAST_RATE, _MOST_RATE = 1e-6, 0.95
 
 
 @dataclass(frozen=True, eq=False)
 class EngagementCounts:
-    """The log of n >= 1 pairs that were shown.
+    """The log of n >= 1 labelled pairs that were shown.
 
     Args:
         queries: int (n,), number of the query, from 0 up.
         items: int (n,), number of the item, from 0 up.
         counts: int64 (n, 4): impressions (1 or more), clicks, carts, purchases.
-        labels: int (n,), the grade that was given, -1 where nobody judged the pair.
+        most: int64 (n,), impressions of the query's most shown item.
+        labels: int (n,), the grade that was given.
     """
 
     queries: np.ndarray
     items: np.ndarray
     counts: np.ndarray
+    most: np.ndarray
     labels: np.ndarray
 
 
@@ -61,7 +64,7 @@ class EngagementFit:
     Args:
         evidence: float64 (n, G), log-likelihood of the pair's counts at each grade.
         priors: float64 (n, G), how probable each true grade is given the label alone.
-        expected: float64 (n, G, 3), clicks, carts and purchases that the pair would have at each grade.
+        expected: float64 (n, G, S), how many of each signal the pair would have at each grade.
     """
 
     evidence: np.ndarray
@@ -83,7 +86,7 @@ def fit_engagement(
     signals: tuple[str, ...] = SIGNALS,
     query_level: bool = True,
     item_appeal: bool = True,
-    place: bool = True,
+    place: bool = False,
 ) -> EngagementFit:
     """Fit the funnel to a log and its labels.
 
@@ -91,26 +94,23 @@ def fit_engagement(
         log: n pairs; the same pairs in the same order give the same numbers.
         n_grades: G.
         label_accuracy: Share of labels that are taken to be right before the log is looked at; above ``1 / G``.
-        signals: Which steps count as evidence.
+        signals: The funnel's S steps, of :data:`SIGNALS` in that order; each is counted out of the one before, the
+            first out of impressions.
         query_level, item_appeal, place: Whether rates depend on these; without ``query_level`` one standard holds for
             all queries, broad or narrow.
     """
-    priors = _priors(log.labels, n_grades, label_accuracy, 0.0)
-    most = np.zeros(int(log.queries.max()) + 1)
-    np.maximum.at(most, log.queries, log.counts[:, 0])
-    places = np.digitize(log.counts[:, 0] / most[log.queries], _PLACES)
-    steps = [_Step(log, places, number, n_grades) for number in range(len(SIGNALS))]
+    priors = _priors(log.labels, n_grades, label_accuracy)
+    places = np.digitize(log.counts[:, 0] / log.most, _PLACES)
+    columns = [0, *(1 + SIGNALS.index(signal) for signal in signals)]
+    steps = [_Step(log, places, out_of, counted, n_grades) for out_of, counted in pairwise(columns)]
     evidence, posterior = np.zeros(priors.shape), priors
     for _ in range(_ROUNDS):
         breadth = np.bincount(log.queries, posterior[:, 1:].sum(axis=1)) + 1.0 if query_level else None
         for step in steps:
             step.update(posterior, breadth, item_appeal, place)
         evidence = np.zeros(priors.shape)
-        for signal in signals:
-            step = steps[SIGNALS.index(signal)]
+        for step in steps:
             evidence[step.rows] += step.log_likelihood()
-        tables = [_priors(log.labels, n_grades, label_accuracy, nearness) for nearness in _NEARNESS]
-        priors = max(tables, key=lambda table: _likelihood(table, evidence, log.labels >= 0))
         posterior = EngagementFit(evidence, priors, evidence).posterior
     rates = np.stack([step.all_rates() for step in steps], axis=2)
     return EngagementFit(evidence, priors, log.counts[:, :1, None] * np.cumprod(rates, axis=2))
@@ -119,12 +119,12 @@ def fit_engagement(
 class _Step:
     """One step of the funnel, over the pairs that came so far: its rate by grade, and what multiplies it."""
 
-    def __init__(self, log: EngagementCounts, places: np.ndarray, number: int, n_grades: int):
-        successes = log.counts[:, number + 1].astype(np.float64)
-        trials = np.maximum(log.counts[:, number], successes)  # a cart may be filled without a click
+    def __init__(self, log: EngagementCounts, places: np.ndarray, out_of: int, counted: int, n_grades: int):
+        successes = log.counts[:, counted].astype(np.float64)
+        trials = np.maximum(log.counts[:, out_of], successes)  # a cart may be filled without a click
         self.rows = np.flatnonzero(trials)
         self.trials, self.successes = trials[self.rows, None], successes[self.rows, None]
-        self.sees_places = number == 0  # once clicked, an item's place is forgotten
+        self.sees_places = out_of == 0  # once clicked, an item's place is forgotten
         self.groups = (log.queries, log.items, places)
         self.queries, self.items, self.places = (group[self.rows] for group in self.groups)
         self.by_grade = np.linspace(0.02, 0.2, n_grades)
@@ -202,25 +202,20 @@ def _shrunk(seen: np.ndarray, base: np.ndarray, covariate: np.ndarray | None) ->
     return result / np.exp(np.average(np.log(result), weights=base + 1e-9))
 
 
-def _likelihood(priors: np.ndarray, evidence: np.ndarray, judged: np.ndarray) -> float:
-    return float(logsumexp(np.log(priors[judged]) + evidence[judged], axis=1).sum())
-
-
-def _priors(labels: np.ndarray, n_grades: int, accuracy: float, nearness: float) -> np.ndarray:
+def _priors(labels: np.ndarray, n_grades: int, accuracy: float) -> np.ndarray:
     """How probable each true grade is given the label alone, (n, G).
 
-    A judge errs with probability ``1 - accuracy``: by one grade in the share ``nearness`` of the cases, else to any
-    other. The shares of the true grades are those that make the labels come out as often as they do. A pair without
-    a label has those shares.
+    A judge errs with probability ``1 - accuracy``: in half of the cases by one grade, in the other half to any other.
+    The shares of the true grades are those that make the labels come out as often as they do.
     """
     grades = np.arange(n_grades)
     distance = np.abs(grades[:, None] - grades)
     near, other = distance == 1, distance > 0
-    errors = nearness * near / near.sum(axis=1, keepdims=True) + (1 - nearness) * other / (n_grades - 1)
+    errors = _NEARNESS * near / near.sum(axis=1, keepdims=True) + (1 - _NEARNESS) * other / (n_grades - 1)
     confusion = accuracy * np.eye(n_grades) + (1 - accuracy) * errors  # true, given
-    given = np.bincount(labels[labels >= 0], minlength=n_grades) + 1.0
+    given = np.bincount(labels, minlength=n_grades) + 1.0
     true = np.maximum(np.linalg.solve(confusion.T, given / given.sum()), 0.01)
     true /= true.sum()
     table = (confusion * true[:, None]).T
     table /= table.sum(axis=1, keepdims=True)
-    return np.where(labels[:, None] >= 0, table[labels], true)
+    return table[labels]

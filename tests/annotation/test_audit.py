@@ -20,7 +20,7 @@ KEYS = ["query_id", "item_id"]
 
 
 class TextJudge:
-    """Grades by texts from a table, ten pairs at a time, notes what it is asked, and stops when ``budget`` is spent."""
+    """Grades from a table, ten pairs at a time, notes what it is asked, and stops when ``budget`` is spent."""
 
     def __init__(self, grades: dict[tuple[str, str], int], name: str = "text", confidence: float = 0.8, budget=10**9):
         self.grades, self.confidence, self.budget = grades, confidence, budget
@@ -148,7 +148,7 @@ def test_history_holds_every_step_of_every_flagged_pair(audit, noisy, truth):
 
 def test_a_run_goes_on_where_it_stopped(audit, truth):
     weary = TextJudge(truth, budget=40)
-    with pytest.raises(MrStError, match="judge-text: .* are spent: .* run again: only these are asked"):
+    with pytest.raises(MrStError, match=r"judge-text: .* are spent: .* run again: only these are asked"):
         audit(weary).run()
     assert len(weary.asked) == 40
     with pytest.raises(MrStError, match="have not graded the flagged pairs yet"):

@@ -49,7 +49,7 @@ def test_no_pairs():
 
 
 def test_a_query_of_no_fold_is_named():
-    with pytest.raises(MrStError, match="pair 2 .*'id of b'.*no fold"):
+    with pytest.raises(MrStError, match=r"pair 2 .*'id of b'.*no fold"):
         FoldedAnnotator([always(0)], {"a": 0}).grade(pairs_of(["a", "b"]))
 
 
