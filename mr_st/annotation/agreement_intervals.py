@@ -122,6 +122,7 @@ def interval_of(value: float, resampled: np.ndarray, without: np.ndarray, is_gap
     """
     n = len(without)
     known = resampled[~np.isnan(resampled)]
+    known = np.where(np.abs(known - value) < 1e-12, value, known)  # equal, but for the order of the additions
     if np.isnan(value) or n < 2 or 2 * len(known) < len(resampled):
         return Interval(float(value), np.nan, np.nan, n)
     if is_gap:

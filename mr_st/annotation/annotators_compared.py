@@ -91,7 +91,7 @@ def _swapped(of_a: np.ndarray, of_b: np.ndarray, seed: int, n_resamples: int) ->
     """p-values of kappa and macro-F1, from the confusion matrices (Q, G, G) of the queries."""
     apart = np.abs(of_a - of_b).sum(axis=(1, 2)) > 0  # swapping the others changes nothing
     both = (of_a + of_b).sum(axis=0).astype(np.float64)
-    differing = (of_a - of_b)[apart].reshape(int(apart.sum()), -1).astype(np.float64)
+    differing = (of_a - of_b)[apart].reshape(-1, both.size).astype(np.float64)
     names = ("kappa", "macro_f1")
 
     def differences(signed: np.ndarray) -> dict[str, np.ndarray]:
