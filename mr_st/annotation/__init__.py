@@ -16,6 +16,8 @@ from mr_st.annotation.protocol import (
     StreamingAnnotator,
     UnansweredError,
 )
+from mr_st.annotation.review_answers import read_answers
+from mr_st.annotation.review_sheet import ReviewSheet, write_review_sheet
 from mr_st.annotation.similarity import SimilarityAnnotator
 from mr_st.annotation.store import LabelStore
 from mr_st.annotation.stored import StoredAnnotator
@@ -36,8 +38,11 @@ __all__ = [
     "LLMAnnotator",
     "LabelStore",
     "PairTable",
+    "ReviewSheet",
     "SimilarityAnnotator",
     "StoredAnnotator",
     "StreamingAnnotator",
     "UnansweredError",
+    "read_answers",
+    "write_review_sheet",
 ]

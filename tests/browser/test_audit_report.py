@@ -93,9 +93,9 @@ def test_pages_filters_and_search(visit, site):
         "2 relevant", "0 irrelevant, 1 partial", "0 irrelevant", "–",
     ]  # fmt: skip
     page.get_by_label("Show").select_option("all")
-    page.get_by_label("Find").fill("NUMBER 77")
+    page.get_by_label("Find").fill("NUMBER Q77")
     assert status(page) == "1 to 1 of 1 pair"
-    assert "81 clicks, 0 bought of 1,234 shown" in page.locator("#rows tr").inner_text()
+    assert "77 clicks, 0 bought of 1,234 shown" in page.locator("#rows tr").inner_text()
     page.get_by_label("Label", exact=True).select_option("0")
     assert status(page) == "No such pair."
 
@@ -105,6 +105,12 @@ def test_hostile_texts_show_as_texts(visit, site):
     page.goto(site.as_uri())
     page.get_by_label("Show").select_option("all")
     shown = page.locator("#rows tr td:first-child").all_text_contents()
-    assert shown[: len(HOSTILE)] == HOSTILE
+    assert [text.removesuffix("more") for text in shown[: len(HOSTILE)]] == HOSTILE
+    long = page.locator("#rows tr").nth(HOSTILE.index("y" * 5000)).locator("td").first
+    assert long.bounding_box()["height"] < 200
+    long.get_by_role("button", name="more").press("Enter")
+    assert long.get_by_role("button", name="less").is_visible()
+    assert long.bounding_box()["height"] > 1000
+    assert page.evaluate(FITS)
     assert page.locator("img").count() == 0
     assert page.evaluate("window.hacked") is None

@@ -116,6 +116,23 @@ def test_a_call_without_answers_says_the_same_again(capsys, folder, tmp_path) ->
     assert first[:2] == second[:2]
 
 
+def test_where_the_judges_share_every_label_nothing_is_asked(capsys, tmp_path) -> None:
+    shop = ("marketplace", "-o", "size=tiny", "-o", "engagement=true")
+    words = ("annotate", "audit", *shop, "--judge", "policy", "--share", 1, "--out", tmp_path / "a")
+    code, printed, _ = run(capsys, *words, "--json")
+    facts = json.loads(printed)
+    assert code == 0
+    assert facts["state"]["step"] == "done"
+    assert facts["sheet"] is None
+    assert Path(facts["report"]).is_file()
+    assert GradedDataset.load(facts["dataset"]).judgments["grade"][:] == GradedDataset.load(
+        "marketplace", size="tiny"
+    ).judgments["grade"][:]  # fmt: skip
+    code, _, errors = run(capsys, *words, "--answers", tmp_path / "answers.csv")
+    assert code == 2
+    assert "nothing was asked" in errors
+
+
 def test_bad_answers_fail_with_their_places(capsys, folder, tmp_path) -> None:
     words = ("annotate", "audit", folder, "--judge", "policy", "--share", 1, "--out", tmp_path / "a")
     run(capsys, *words)

@@ -29,6 +29,20 @@
       several(row.experts), gradeName(row.final)];
   }
 
+  function expandable(text) {
+    const button = document.createElement("button");
+    const show = (isOpen) => {
+      text.classList.toggle("open", isOpen);
+      button.setAttribute("aria-expanded", String(isOpen));
+      button.textContent = isOpen ? "less" : "more";
+    };
+    button.type = "button";
+    button.className = "more";
+    button.addEventListener("click", () => show(button.getAttribute("aria-expanded") !== "true"));
+    show(false);
+    text.after(button);
+  }
+
   function render() {
     const rows = wanted();
     const last = Math.max(0, Math.ceil(rows.length / PAGE) - 1);
@@ -45,18 +59,18 @@
           inner.className = "clip";
           inner.dir = "auto";
           inner.title = i === 0 ? row.query_id : row.item_id;
-          inner.addEventListener("click", () => inner.classList.toggle("open"));
         }
         cell.append(inner);
         return cell;
       }));
       return line;
     }));
+    $("scroll").hidden = !rows.length;
+    for (const text of $("rows").querySelectorAll(".clip")) if (text.scrollHeight > text.clientHeight + 1) expandable(text);
     const first = page * PAGE + 1;
     $("status").textContent = rows.length
       ? `${count(first)} to ${count(first + shown.length - 1)} of ${many(rows.length, "pair")}`
       : "No such pair.";
-    $("scroll").hidden = !rows.length;
     for (const id of ["previous", "following"]) $(id).hidden = last === 0;
     $("previous").disabled = page === 0;
     $("following").disabled = page === last;
