@@ -41,7 +41,7 @@ def build_tiny_causal(
     import torch
     from transformers import AutoModelForCausalLM
 
-    tokenizer = _tokenizer(positions, chat_template)
+    tokenizer = train_tokenizer([_SENTENCES, *system_messages()], 1000, positions, chat_template)
     torch.manual_seed(seed)
     config = _config(arch, tokenizer, hidden, layers, positions, spread)
     model = AutoModelForCausalLM.from_config(config)
@@ -50,21 +50,18 @@ def build_tiny_causal(
     return folder
 
 
-def _tokenizer(positions: int, chat_template: bool) -> Any:
+def train_tokenizer(texts: list[str], vocabulary: int, positions: int, chat_template: bool = True) -> Any:
+    """A byte-level BPE tokenizer of up to ``vocabulary`` tokens, learned from ``texts``; each digit is one token."""
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
     from transformers import PreTrainedTokenizerFast
 
-    from mr_st.annotation import GradePrompt, Guideline
-    from mr_st.annotation.guideline import BUNDLED_GUIDELINES
-
-    texts = [_SENTENCES, *(GradePrompt(Guideline.load(name)).system_message() for name in BUNDLED_GUIDELINES)]
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
         [pre_tokenizers.Digits(individual_digits=True), pre_tokenizers.ByteLevel(add_prefix_space=False)]
     )
     tokenizer.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(
-        vocab_size=1000,
+        vocab_size=vocabulary,
         special_tokens=["<|endoftext|>", "<|im_start|>", "<|im_end|>"],
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False,
@@ -78,6 +75,14 @@ def _tokenizer(positions: int, chat_template: bool) -> Any:
     if chat_template:
         fast.chat_template = _TEMPLATE
     return fast
+
+
+def system_messages() -> list[str]:
+    """The system messages of the bundled guidelines."""
+    from mr_st.annotation import GradePrompt, Guideline
+    from mr_st.annotation.guideline import BUNDLED_GUIDELINES
+
+    return [GradePrompt(Guideline.load(name)).system_message() for name in BUNDLED_GUIDELINES]
 
 
 def _config(arch: str, tokenizer: Any, hidden: int, layers: int, positions: int, spread: float) -> Any:

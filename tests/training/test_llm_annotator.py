@@ -12,8 +12,7 @@ import time
 import numpy as np
 import pytest
 import torch
-from llm_tools import QUICK, SHORT, mugs_and_lamps
-from test_annotator import shop
+from llm_tools import QUICK, SHORT, mugs_and_lamps, small_shop
 from tiny_causal import build_tiny_causal
 from transformers import AutoModelForCausalLM, AutoTokenizer, Trainer
 
@@ -37,7 +36,7 @@ def base(tmp_path_factory):
 @pytest.fixture(scope="module")
 def fitted(base, tmp_path_factory):
     folder = tmp_path_factory.mktemp("fitted")
-    return folder, fit_llm_annotator(shop(), base, folder, **QUICK)
+    return folder, fit_llm_annotator(small_shop(), base, folder, **QUICK)
 
 
 def test_leaves_a_plain_model_that_loads_alone_with_prompt_and_temperature(fitted):
@@ -55,15 +54,15 @@ def test_leaves_a_plain_model_that_loads_alone_with_prompt_and_temperature(fitte
 def test_the_report_is_what_the_saved_model_does(fitted):
     folder, annotator = fitted
     report = json.loads((folder / "report.json").read_text())
-    _, held = hold_out(shop(), "train", 0.15, 0, 2, 400)
+    _, held = hold_out(small_shop(), "train", 0.15, 0, 2, 400)
     grades = annotator.grade(held.pairs).grades
-    assert report["held_out"]["n_queries"] == 7  # 15 % of 48
+    assert report["held_out"]["n_queries"] == 4  # 15 % of 24
     assert report["held_out"]["accuracy"] == pytest.approx(float(np.mean(grades == held.grades)))
     assert report["answers_parse"] == pytest.approx(float(annotator.answers_parse(held.pairs).mean()))
-    assert report["learned_from"]["n_queries"] == 41
+    assert report["learned_from"]["n_queries"] == 20
     losses = report["training"]["held_out_loss_by_step"]
     assert report["training"]["best_step"] == min((loss, int(step)) for step, loss in losses.items())[1]
-    assert report["data"] == {"name": "shop", "fingerprint": shop().fingerprint, "split": "train"}
+    assert report["data"] == {"name": "shop", "fingerprint": small_shop().fingerprint, "split": "train"}
     assert report["settings"]["guideline"] == "short"
 
 
@@ -92,14 +91,14 @@ def test_a_finished_fit_is_not_repeated_and_other_settings_are(fitted, base, mon
     trained = []
     train = Trainer.train
     monkeypatch.setattr(Trainer, "train", lambda self, **options: trained.append(1) or train(self, **options))
-    assert fit_llm_annotator(shop(), base, folder, **QUICK).identity == annotator.identity
+    assert fit_llm_annotator(small_shop(), base, folder, **QUICK).identity == annotator.identity
     assert trained == []
-    other = fit_llm_annotator(shop(), base, folder, **{**QUICK, "lora_rank": 4})
+    other = fit_llm_annotator(small_shop(), base, folder, **{**QUICK, "lora_rank": 4})
     assert trained == [1]
     assert other.identity != annotator.identity
     assert "replaced" in caplog.text
     # and back: the same settings give the same model
-    assert fit_llm_annotator(shop(), base, folder, **QUICK).identity == annotator.identity
+    assert fit_llm_annotator(small_shop(), base, folder, **QUICK).identity == annotator.identity
 
 
 def test_an_interrupted_fit_goes_on_and_ends_the_same(fitted, base, tmp_path, monkeypatch):
@@ -108,27 +107,26 @@ def test_an_interrupted_fit_goes_on_and_ends_the_same(fitted, base, tmp_path, mo
     steps = []
 
     def interrupted(self, *arguments, **options):
-        if len(steps) == 10:
+        if len(steps) == 5:
             raise KeyboardInterrupt
         steps.append(1)
         return step(self, *arguments, **options)
 
     monkeypatch.setattr(Trainer, "training_step", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        fit_llm_annotator(shop(), base, tmp_path / "fit", **QUICK)
+        fit_llm_annotator(small_shop(), base, tmp_path / "fit", **QUICK)
     assert not (tmp_path / "fit" / "report.json").exists()
     rest = []
     monkeypatch.setattr(Trainer, "training_step", lambda self, *a, **o: rest.append(1) or step(self, *a, **o))
-    resumed = fit_llm_annotator(shop(), base, tmp_path / "fit", **QUICK)
-    assert len(rest) == 16 - 8  # 492 pairs in 16 steps, a checkpoint after 8
+    resumed = fit_llm_annotator(small_shop(), base, tmp_path / "fit", **QUICK)
+    assert len(rest) == 8 - 4  # 240 pairs in 8 steps, a checkpoint after 4
     assert resumed.identity == whole.identity
 
 
 KILLED = """
 import sys, time
 sys.path[:0] = sys.argv[3:]
-from llm_tools import QUICK
-from test_annotator import shop
+from llm_tools import QUICK, small_shop
 from transformers import Trainer
 from mr_st.training.llm_annotator import fit_llm_annotator
 
@@ -137,7 +135,7 @@ def slow(self, *arguments, **options):
     time.sleep(0.3)
     return step(self, *arguments, **options)
 Trainer.training_step = slow
-fit_llm_annotator(shop(), sys.argv[1], sys.argv[2], **QUICK)
+fit_llm_annotator(small_shop(), sys.argv[1], sys.argv[2], **QUICK)
 """
 
 
@@ -148,7 +146,7 @@ def test_kill_9_while_training(fitted, base, tmp_path):
     process = subprocess.Popen([sys.executable, "-c", KILLED, str(base), str(folder), os.path.dirname(__file__)])
     try:
         deadline = time.monotonic() + 180
-        while not list((folder / "checkpoints").glob("checkpoint-8/complete.json")):
+        while not list((folder / "checkpoints").glob("checkpoint-4/complete.json")):
             assert process.poll() is None, "the run ended by itself"
             assert time.monotonic() < deadline
             time.sleep(0.02)
@@ -156,14 +154,14 @@ def test_kill_9_while_training(fitted, base, tmp_path):
     finally:
         process.kill()
         process.wait()
-    resumed = fit_llm_annotator(shop(), base, folder, **QUICK)
+    resumed = fit_llm_annotator(small_shop(), base, folder, **QUICK)
     assert resumed.identity == whole.identity
-    assert json.loads((folder / "report.json").read_text())["training"]["steps"] == 16
+    assert json.loads((folder / "report.json").read_text())["training"]["steps"] == 8
 
 
 def test_all_weights_instead_of_adapters(base, tmp_path):
     settings = {**QUICK, "lora_rank": None, "learning_rate": 1e-3}
-    annotator = fit_llm_annotator(shop(), base, tmp_path / "fit", **settings)
+    annotator = fit_llm_annotator(small_shop(), base, tmp_path / "fit", **settings)
     before, after = AutoModelForCausalLM.from_pretrained(base), annotator.model
     assert not torch.equal(before.get_input_embeddings().weight, after.get_input_embeddings().weight)
 
@@ -193,7 +191,7 @@ def test_merged_weights_give_the_logits_of_base_and_adapters(base, tmp_path):
 
 
 def test_injections_hit_the_share_of_the_rows_and_leave_their_labels(base):
-    learn, _ = hold_out(shop(), "train", 0.15, 0, 2, 400)
+    learn, _ = hold_out(small_shop(), "train", 0.15, 0, 2, 400)
     prompts = ChatPrompts(AutoTokenizer.from_pretrained(base), GradePrompt(SHORT))
     plain, attacked = _rows(prompts, learn), _rows(prompts, learn, 0.25, seed=3)
     changed = [row for row in range(len(plain)) if plain[row] != attacked[row]]
@@ -210,7 +208,7 @@ def test_injections_hit_the_share_of_the_rows_and_leave_their_labels(base):
 
 
 def test_a_long_item_is_cut_alike_in_the_fit_and_later(base, tmp_path):
-    dataset = shop()
+    dataset = small_shop()
     items = [{**row, "title": row["title"] + " with a set" * 30} for row in dataset.items]
     dataset = dataset.from_tables(dataset.queries, items, dataset.judgments)
     annotator = fit_llm_annotator(dataset, base, tmp_path / "fit", **QUICK, max_length=300)
@@ -236,30 +234,30 @@ def test_a_long_item_is_cut_alike_in_the_fit_and_later(base, tmp_path):
 )
 def test_wrong_use(base, tmp_path, options, message):
     with pytest.raises(UsageError, match=message) as error:
-        fit_llm_annotator(shop(), base, tmp_path / "fit", **{**QUICK, **options})
+        fit_llm_annotator(small_shop(), base, tmp_path / "fit", **{**QUICK, **options})
     assert "\n" not in str(error.value)
 
 
 def test_no_such_base_an_encoder_and_no_room(base, tiny_base, tmp_path):
     with pytest.raises(MrStError, match="nothing"):
-        fit_llm_annotator(shop(), tmp_path / "nothing", tmp_path / "fit", **QUICK)
+        fit_llm_annotator(small_shop(), tmp_path / "nothing", tmp_path / "fit", **QUICK)
     (tmp_path / "empty").mkdir()
     (tmp_path / "empty" / "config.json").write_text("{}")
     with pytest.raises(MrStError, match="could be loaded") as error:
-        fit_llm_annotator(shop(), tmp_path / "empty", tmp_path / "fit", **QUICK)
+        fit_llm_annotator(small_shop(), tmp_path / "empty", tmp_path / "fit", **QUICK)
     assert "\n" not in str(error.value)
     with pytest.raises(MrStError, match="shorter guideline"):
-        fit_llm_annotator(shop(), base, tmp_path / "fit", **QUICK, max_length=20)
+        fit_llm_annotator(small_shop(), base, tmp_path / "fit", **QUICK, max_length=20)
 
 
 def test_without_peft(base, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "peft", None)
     with pytest.raises(MissingExtraError, match=r"mr-st\[llm\]"):
-        fit_llm_annotator(shop(), base, tmp_path / "fit", **QUICK)
+        fit_llm_annotator(small_shop(), base, tmp_path / "fit", **QUICK)
 
 
 def test_a_folder_with_other_files_is_left_alone(base, tmp_path):
     (tmp_path / "thesis.txt").write_text("keep me")
     with pytest.raises(UsageError, match=r"other files \(thesis\.txt\)"):
-        fit_llm_annotator(shop(), base, tmp_path, **QUICK)
+        fit_llm_annotator(small_shop(), base, tmp_path, **QUICK)
     assert (tmp_path / "thesis.txt").read_text() == "keep me"
