@@ -115,7 +115,12 @@ def fit(
     }  # fmt: skip
     options: dict[str, Any] = {name: value for name, value in wanted.items() if value is not None}
     _check(kind, base, options, is_fit=out is not None, exports=export_chat is not None)
-    texts = {"seed": seed, "split": split, "item_text_levels": item_text_levels, "max_chars": max_chars}
+    texts: dict[str, Any] = {
+        "seed": seed,
+        "split": split,
+        "item_text_levels": item_text_levels,
+        "max_chars": max_chars,
+    }
     dataset = GradedDataset.load(data, **parse_options(option))
     facts: dict[str, Any] = {}
     exported = ""
@@ -209,11 +214,11 @@ def _figures_table(held: dict[str, Any]) -> Any:
 
 
 def _confusion_table(held: dict[str, Any], names: tuple[str, ...]) -> Any:
+    from rich.markup import escape
     from rich.table import Table
     from rich.text import Text
 
-    titles = [f"given {name}" for name in names]
-    table = Table("true grade", *(Text(title) for title in titles), "precision", "recall")
+    table = Table("true grade", *(f"given {escape(name)}" for name in names), "precision", "recall")
     for grade, (name, row) in enumerate(zip(names, held["confusion"], strict=True)):
         figures = held["by_grade"][str(grade)]
         table.add_row(
@@ -235,7 +240,7 @@ def _export(
 
     from mr_st.training import write_chat_jsonl
 
-    shares = {} if holdout is None else {"holdout_share": holdout}
+    shares: dict[str, Any] = {} if holdout is None else {"holdout_share": holdout}
     done = write_chat_jsonl(dataset, folder, guideline=guideline, **shares, **texts)
     said = [
         f"{folder / file.name}: {file.n_pairs:,} pairs of {file.n_queries:,} queries, about {file.n_tokens:,} tokens"
