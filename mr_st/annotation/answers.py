@@ -6,7 +6,7 @@ import json
 import math
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeGuard
 
 import numpy as np
 
@@ -48,7 +48,7 @@ def read_chat_answer(body: bytes) -> ChatAnswer | None:
     choices = value.get("choices") if isinstance(value, dict) else None
     choice = choices[0] if isinstance(choices, list) and choices else None
     message = choice.get("message") if isinstance(choice, dict) else None
-    if not isinstance(message, dict):
+    if not isinstance(choice, dict) or not isinstance(message, dict):
         return None
     text = message.get("content")
     return ChatAnswer(text if isinstance(text, str) else "", choice.get("logprobs"), _usage(value.get("usage")))
@@ -153,7 +153,9 @@ def _sum_of_labels(candidates: Any, labels: Sequence[str]) -> np.ndarray | None:
 def _usage(value: Any) -> Usage | None:
     if not isinstance(value, dict):
         return None
-    counts = [value.get("prompt_tokens"), value.get("completion_tokens")]
-    if all(isinstance(n, int) and not isinstance(n, bool) and 0 <= n < _MOST_TOKENS for n in counts):
-        return Usage(*counts)
-    return None
+    given, made = value.get("prompt_tokens"), value.get("completion_tokens")
+    return Usage(given, made) if _is_count(given) and _is_count(made) else None
+
+
+def _is_count(value: Any) -> TypeGuard[int]:
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < _MOST_TOKENS

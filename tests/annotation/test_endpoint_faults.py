@@ -91,7 +91,7 @@ def test_five_thousand_pairs_with_half_of_all_answers_faulty():
     """The must-show of the labelling part; some 10,000 requests, of which some 600 hang until the timeout."""
     pairs = table(5000)
     with faulty_process("--fault-share", "0.5", "--seed", "7") as base_url:
-        annotator = annotator_of(base_url, timeout=8.0, concurrency=160)
+        annotator = annotator_of(base_url, timeout=10.0, concurrency=100)
         graded = grades_in_parts(annotator, pairs)
         served = figures_of(base_url)
     assert graded == {row: true_grade(*texts) for row, texts in enumerate(texts_of(pairs))}  # all right, none lost
@@ -112,7 +112,7 @@ def test_five_thousand_pairs_with_half_of_all_answers_faulty():
 def test_a_thousand_pairs_in_requests_of_ten_with_half_of_all_answers_faulty():
     pairs = table(1000)
     with faulty_process("--fault-share", "0.5", "--seed", "11") as base_url:
-        graded = grades_in_parts(annotator_of(base_url, timeout=8.0, concurrency=64, pairs_per_request=10), pairs)
+        graded = grades_in_parts(annotator_of(base_url, timeout=10.0, concurrency=32, pairs_per_request=10), pairs)
         served = figures_of(base_url)
     assert graded == {row: true_grade(*texts) for row, texts in enumerate(texts_of(pairs))}
     assert served["asked_after_good"] == []
