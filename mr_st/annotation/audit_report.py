@@ -136,6 +136,8 @@ def error_rows(report: Mapping[str, Any]) -> list[dict[str, str]]:
             rate = [
                 f"{found[when]:,} ({_percent(_ratio(found[when], found['pairs']))})" for when in ("before", "after")
             ]
+            if report["errors"]["basis"] != "truth":
+                rate[1] = f"{found['after']:,} (as decided)"
             change = "–" if found["reduction"] is None else _signed(-found["reduction"])
             paper = _signed(-PAPER["error_reduction"]) if scope == "total" else ""
             row = {"name": name.format(found["pairs"]), "before": rate[0], "after": rate[1], "change": change}

@@ -139,7 +139,7 @@ def test_an_estimate_is_said_to_be_one() -> None:
         "flagged": {"pairs": 40, "before": 7, "after": 0, "mended": 7, "reduction": None},
     }  # fmt: skip
     estimated = report(errors=errors)
-    assert [row["change"] for row in error_rows(estimated)] == ["–"]
+    assert [(row["after"], row["change"]) for row in error_rows(estimated)] == [("0 (as decided)", "–")]
     assert "Estimated, for the true grades are not known; basis: decided pairs." in audit_summary(estimated)
 
 

@@ -24,7 +24,7 @@
   }
 
   function texts(row) {
-    const shown = [`${count(row.clicks)} clicks, ${count(row.purchases)} bought of ${count(row.impressions)} shown`, row.reason];
+    const shown = [`${many(row.clicks, "click")}, ${count(row.purchases)} bought of ${count(row.impressions)} shown`, row.reason];
     return [row.query, row.item, shown.filter(Boolean).join("; "), gradeName(row.label), several(row.judges),
       several(row.experts), gradeName(row.final)];
   }
