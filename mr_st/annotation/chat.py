@@ -76,11 +76,30 @@ class ChatPrompts:
         return _common([self._tokens(self.render(query, item)) for query, item in _PROBES])
 
     def _tokens(self, text: str) -> list[int]:
-        """The tokens of a rendered prompt; a tokenizer's own first token (bos) only where no template wrote it."""
+        """The tokens of a rendered prompt; its beginning is looked up where that is sure to give the same."""
+        head, ids = self._head
+        return ids + self._encode(text[len(head) :]) if head and text.startswith(head) else self._encode(text)
+
+    def _encode(self, text: str) -> list[int]:
+        """The tokens of a text; a tokenizer's own first token (bos) only where no template wrote it."""
         ids = list(self.tokenizer(text, add_special_tokens=not self.has_template, verbose=False)["input_ids"])
         if not self.has_template and len(ids) > 1 and ids[-1] == self.tokenizer.eos_token_id:
             ids.pop()  # a tokenizer that ends every text: here the answer comes first
         return ids
+
+    @cached_property
+    def _head(self) -> tuple[str, list[int]]:
+        """The text before the special token that begins the pair's own message, and its tokens; ("", []) for none.
+
+        A tokenizer cuts at special tokens first, so what stands before one never changes what comes after it.
+        """
+        texts = [self.render(query, item) for query, item in _PROBES]
+        common = "".join(_common(texts))
+        at = max((common.rfind(token) for token in control_tokens(self.tokenizer)), default=0)
+        head = common[: max(at, 0)]
+        ids = self._encode(head) if head and self.has_template else []
+        same = all(self._encode(text) == ids + self._encode(text[len(head) :]) for text in texts)
+        return (head, ids) if ids and same else ("", [])
 
     def _fits(self, ids: Sequence[int]) -> bool:
         return self.max_length is None or len(ids) <= self.max_length
@@ -181,7 +200,7 @@ def control_tokens(tokenizer: Any) -> tuple[str, ...]:
     return tuple(sorted({token for token in found | set(tokenizer.all_special_tokens) if token.strip()}))
 
 
-def _common(several: Sequence[Sequence[int]]) -> list[int]:
+def _common(several: Sequence[Sequence[Any]]) -> list[Any]:
     """The longest beginning that all of them have."""
     n = 0
     for tokens in zip(*several, strict=False):

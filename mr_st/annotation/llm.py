@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,7 +28,8 @@ __all__ = ["LLMAnnotator"]
 logger = logging.getLogger(__name__)
 
 _LEAST_PREFIX = 8  # tokens; sharing fewer is not worth a forward pass
-_MOST_BLANKS = 3  # white space that a model may put before its answer
+_MOST_BLANKS = 3  # tokens of white space that a model may put before its answer
+_AT_ONCE = 4096  # pairs whose prompts are held as tokens
 _NO_PART_OF_A_MODEL = ("_name_or_path", "transformers_version", "dtype", "torch_dtype", "use_cache", "architectures")
 
 
@@ -157,12 +158,18 @@ class LLMAnnotator:
 
     def _read(self, pairs: PairTable, show_progress: bool) -> tuple[np.ndarray, np.ndarray]:
         """Labels' logits (n, G), and whether the highest logit of all is a label's (n,)."""
+        from tqdm import tqdm
+
         texts = list(zip(pairs.query_texts, pairs.item_texts, strict=True))
-        distinct = sorted(set(texts))
-        if not distinct:
-            return np.empty((0, self.n_grades)), np.empty(0, dtype=bool)
-        prompts = [self.prompts.ids(query, item) for query, item in distinct]
-        logits, chosen = self._forward(prompts, show_progress)
+        # longest first: what does not fit into memory fails at once
+        distinct = sorted(set(texts), key=lambda pair: (-len(pair[0]) - len(pair[1]), pair))
+        logits, chosen = np.empty((len(distinct), self.n_grades)), np.empty(len(distinct), dtype=np.int64)
+        prefix = self._prefix(len(distinct))
+        with tqdm(total=len(distinct), desc="labels", unit="pair", disable=not show_progress) as bar:
+            for start in range(0, len(distinct), _AT_ONCE):
+                part = slice(start, start + _AT_ONCE)
+                prompts = [self.prompts.ids(query, item) for query, item in distinct[part]]
+                logits[part], chosen[part] = self._forward(prompts, prefix, bar)
         row_of = {pair: row for row, pair in enumerate(distinct)}
         rows = [row_of[pair] for pair in texts]
         logits, chosen = logits[rows], chosen[rows]
@@ -173,54 +180,48 @@ class LLMAnnotator:
                 "language model's output is not finite; load it with dtype='float32', or fit it again with a lower "
                 "learning rate"
             )
-        known = np.array([token for ids in self.prompts.label_ids for token in ids])
-        return logits, np.isin(chosen, known)
+        return logits, np.isin(chosen, [token for ids in self.prompts.label_ids for token in ids])
 
-    def _forward(self, prompts: list[list[int]], show_progress: bool) -> tuple[np.ndarray, np.ndarray]:
+    def _forward(
+        self, prompts: list[list[int]], prefix: SharedPrefix | None, bar: Any
+    ) -> tuple[np.ndarray, np.ndarray]:
         """Labels' logits (m, G) and the most probable token (m,) of m prompts."""
-        logits, chosen = np.empty((len(prompts), self.n_grades)), np.empty(len(prompts), dtype=np.int64)
-        rows, prompts = np.arange(len(prompts)), list(prompts)
-        prefix = self._prefix(prompts)
-        for _ in range(_MOST_BLANKS):
-            logits[rows], chosen[rows] = self._batches([prompts[row] for row in rows], prefix, show_progress)
-            # white space first: what the model says is what it says next
-            rows = np.array([row for row in rows.tolist() if self._is_blank(int(chosen[row]))], dtype=np.int64)
-            rows = rows[[self._has_room(prompts[row]) for row in rows]] if len(rows) else rows
+        logits, chosen = self._batches(prompts, prefix, bar.update)
+        rows = np.arange(len(prompts))
+        for _ in range(_MOST_BLANKS):  # white space first: what the model says is what it says next
+            rows = np.array([row for row in rows.tolist() if self._goes_on(prompts[row], int(chosen[row]))], dtype=int)
             if not len(rows):
                 break
+            prompts = list(prompts)
             for row in rows.tolist():
                 prompts[row] = [*prompts[row], int(chosen[row])]
-            show_progress = False
+            logits[rows], chosen[rows] = self._batches([prompts[row] for row in rows], prefix, lambda _: None)
         return logits, chosen
 
     def _batches(
-        self, prompts: list[list[int]], prefix: SharedPrefix | None, show_progress: bool
+        self, prompts: list[list[int]], prefix: SharedPrefix | None, done: Callable[[int], Any]
     ) -> tuple[np.ndarray, np.ndarray]:
-        from tqdm import tqdm
-
         logits, chosen = np.empty((len(prompts), self.n_grades)), np.empty(len(prompts), dtype=np.int64)
         shares = [prefix is not None and prefix.begins(ids) for ids in prompts]
-        # longest first: what does not fit into memory fails at once
-        order = sorted(range(len(prompts)), key=lambda row: (shares[row], -len(prompts[row]), row))
-        with tqdm(total=len(prompts), desc="labels", unit="pair", disable=not show_progress) as bar:
-            while order:
-                batch = [row for row in order[: self.batch_size] if shares[row] == shares[order[0]]]
-                order = order[len(batch) :]
-                ids = [prompts[row] for row in batch]
-                if prefix is not None and shares[batch[0]]:
-                    given = prefix.next_token_logits(ids)
-                else:
-                    given = next_token_logits(self.model, ids)
-                columns = [given[:, ids].amax(dim=1).double().cpu().numpy() for ids in self.prompts.label_ids]
-                logits[batch] = np.stack(columns, axis=1)
-                chosen[batch] = given.argmax(dim=1).cpu().numpy()
-                bar.update(len(batch))
+        order = sorted(range(len(prompts)), key=lambda row: (shares[row], -len(prompts[row])))
+        while order:
+            batch = [row for row in order[: self.batch_size] if shares[row] == shares[order[0]]]
+            order = order[len(batch) :]
+            ids = [prompts[row] for row in batch]
+            if prefix is not None and shares[batch[0]]:
+                given = prefix.next_token_logits(ids)
+            else:
+                given = next_token_logits(self.model, ids)
+            columns = [given[:, tokens].amax(dim=1).double().cpu().numpy() for tokens in self.prompts.label_ids]
+            logits[batch] = np.stack(columns, axis=1)
+            chosen[batch] = given.argmax(dim=1).cpu().numpy()
+            done(len(batch))
         return logits, chosen
 
-    def _prefix(self, prompts: list[list[int]]) -> SharedPrefix | None:
+    def _prefix(self, n: int) -> SharedPrefix | None:
         """The shared beginning, computed for this call; None where it is not worth it or the model cannot share."""
         shared = self.prompts.shared_ids
-        if not self.share_prefix or len(prompts) < 2 or len(shared) < _LEAST_PREFIX:
+        if not self.share_prefix or n < 2 or len(shared) < _LEAST_PREFIX:
             return None
         try:
             return SharedPrefix(self.model, shared)
@@ -230,13 +231,12 @@ class LLMAnnotator:
                 logger.info("the prompts' common beginning is computed for each pair: %s", error)
             return None
 
-    def _is_blank(self, token: int) -> bool:
+    def _goes_on(self, prompt: list[int], token: int) -> bool:
+        """Whether the answer that begins with ``token`` has said nothing yet, and has room to go on."""
         eos = self.model.generation_config.eos_token_id if self.model.generation_config else None
         ends = {*(eos if isinstance(eos, list) else [eos]), self.tokenizer.eos_token_id}
-        return token not in ends and not self.prompts.says(token)
-
-    def _has_room(self, prompt: list[int]) -> bool:
-        return self.prompts.max_length is None or len(prompt) < self.prompts.max_length
+        is_full = self.prompts.max_length is not None and len(prompt) >= self.prompts.max_length
+        return token not in ends and not is_full and not self.prompts.says(token)
 
     def _most_tokens(self, max_length: int | None) -> int | None:
         config = self.model.config.get_text_config(decoder=True)

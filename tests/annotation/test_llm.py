@@ -161,6 +161,18 @@ def test_prompts_are_what_the_chat_template_makes(annotator):
     assert prompts.label_ids[2][0] == tokenizer.convert_tokens_to_ids("2")
 
 
+@pytest.mark.parametrize("guideline", ["brief", "three_grades"])
+def test_the_beginning_that_is_looked_up_gives_the_tokens_of_the_whole(annotator, guideline):
+    prompts = ChatPrompts(annotator.tokenizer, GradePrompt(Guideline.load(guideline), defended=False))
+    head, ids = prompts._head
+    assert len(ids) > 100
+    for text in ("mug", "", " ", "<|im_start|>user", "é" * 50, "\n\n", "\u0301x", "12"):
+        whole = annotator.tokenizer(prompts.render(text, text), add_special_tokens=False)["input_ids"]
+        assert prompts.ids(text, text) == whole
+        assert whole[: len(ids)] == ids
+        assert prompts.render(text, text).startswith(head)
+
+
 @pytest.mark.parametrize("template", [GEMMA, SILENT])
 def test_a_template_without_a_system_role_gets_one_message(folder, template):
     tokenizer = AutoTokenizer.from_pretrained(folder)
