@@ -209,7 +209,7 @@ def _score(dataset: GradedDataset, settings: FlagSettings, splits: Sequence[str]
     posterior, prior = fit.posterior, fit.priors
     others = posterior.copy()
     others[rows, own] = 0.0
-    score = others.sum(axis=1)
+    score = np.minimum(others.sum(axis=1), 1.0)
     tiny = np.finfo(np.float64).tiny
     odds = np.log(np.maximum(score, tiny)) - np.log(np.maximum(posterior[rows, own], tiny))
     above = (others * (np.arange(others.shape[1]) > own[:, None])).sum(axis=1)

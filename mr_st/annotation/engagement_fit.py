@@ -29,7 +29,7 @@ __all__ = ["SIGNALS", "EngagementCounts", "EngagementFit", "fit_engagement"]
 SIGNALS = ("clicks", "add_to_carts", "purchases")
 """The steps of the funnel, in order."""
 
-_ROUNDS = 12
+_ROUNDS, _TRUSTING_ROUNDS = 12, 4  # first the labels alone shape the rates, else a broad query's labels look wrong
 _PLACES = (0.05, 0.1, 0.2, 0.4, 0.6, 0.8, 0.999)  # edges, in shares of the query's impressions
 _LEAST_SHAPE, _MOST_SHAPE = 0.5, 128.0
 _SPREADS = 2.0 ** np.arange(0, 9)
@@ -104,14 +104,15 @@ def fit_engagement(
     columns = [0, *(1 + SIGNALS.index(signal) for signal in signals)]
     steps = [_Step(log, places, out_of, counted, n_grades) for out_of, counted in pairwise(columns)]
     evidence, posterior = np.zeros(priors.shape), priors
-    for _ in range(_ROUNDS):
+    for number in range(_ROUNDS):
         breadth = np.bincount(log.queries, posterior[:, 1:].sum(axis=1)) + 1.0 if query_level else None
         for step in steps:
             step.update(posterior, breadth, item_appeal, place)
         evidence = np.zeros(priors.shape)
         for step in steps:
             evidence[step.rows] += step.log_likelihood()
-        posterior = EngagementFit(evidence, priors, evidence).posterior
+        if number >= _TRUSTING_ROUNDS:
+            posterior = EngagementFit(evidence, priors, evidence).posterior
     rates = np.stack([step.all_rates() for step in steps], axis=2)
     return EngagementFit(evidence, priors, log.counts[:, :1, None] * np.cumprod(rates, axis=2))
 

@@ -107,7 +107,6 @@ def test_the_same_counts_are_much_in_a_broad_query_and_little_in_a_narrow_one():
         score = dict(found.sampled.select("item_id", "score").iter_rows())
         if relative:
             assert score["q05-i2"] > score["b05-i2"] + 0.5
-            assert score["b05-i0"] > score["q05-i0"] + 0.5
         else:
             assert score["q05-i2"] == pytest.approx(score["b05-i2"])
             assert score["b05-i0"] == pytest.approx(score["q05-i0"])
@@ -231,10 +230,12 @@ def test_labels_of_other_splits_are_not_read(noisy):
 @given(seed=st.integers(0, 2**32 - 1))
 @settings(max_examples=8)
 def test_the_order_of_rows_does_not_matter(seed):
+    rng = np.random.default_rng(0)
     log = usual_log(8)
+    for key, (grade, (shown, *counts)) in list(log.items()):
+        log[key] = (grade, (shown, *sorted(rng.poisson(0.3 * count) for count in counts)[::-1]))
     log["q03", "q03-i0"] = (0, USUAL[2])
-    log["q05", "q05-i1"] = (1, USUAL[0])
-    options = {"share": 0.7, "settings": FlagSettings(min_probability=0.0, min_evidence=0.0)}
+    options = {"share": 0.9, "settings": FlagSettings(min_probability=0.0, min_evidence=0.0)}
     straight = flag_disagreements(dataset_of(log), **options)
     assert len(straight) > 5
     assert flag_disagreements(dataset_of(log, shuffle=seed), **options).equals(straight)
@@ -255,7 +256,7 @@ def test_flags_hold_far_more_wrong_labels_than_random_pairs(noise):
 def test_other_scales():
     two = {key: (min(grade, 1), counts) for key, (grade, counts) in usual_log().items() if grade != 1}
     two["q03", "q03-i0"] = (0, USUAL[2])
-    table = flag_disagreements(dataset_of(two, scale=GradeScale(("no", "yes"))), share=1.0)
+    table = flag_disagreements(dataset_of(two, scale=GradeScale(("no", "yes"), (0.0, 1.0))), share=1.0)
     assert table["item_id"].to_list() == ["q03-i0"]
 
 
@@ -287,13 +288,11 @@ def test_priors_by_hand():
 
 
 def test_a_rare_grade_is_more_often_a_slip():
-    """Of 98 labels 0 and 2 labels 1 (with one more of each, for caution), P(label 1) = .1 + .8 p, so p = .0118 is cut
-    to .01, and a label 1 is right with probability .9 * .01 / (.9 * .01 + .1 * .99)."""
+    """Of 98 labels 0 and 2 labels 1, with one more of each: shares 99/102 and 3/102, which come of true shares
+    (99/102 - .1) / .8 = 1.0882 and below 0, taken as .01; brought to sum 1 that is .00911 for grade 1."""
     counts = np.array([[10, 1, 0, 0]] * 100)
     labels = np.array([0] * 98 + [1] * 2)
     log = EngagementCounts(np.zeros(100, int), np.arange(100), counts, counts[:, 0], labels)
     priors = fit_engagement(log, 2, label_accuracy=0.9).priors
-    share = 0.01 / 1.01  # the shares are brought to sum 1 again
-    by_hand = np.array([0.9 * share, 0.1 * (1 - share)])
-    assert priors[-1, 1] < 0.2
-    np.testing.assert_allclose(priors[-1, 1], (by_hand / by_hand.sum())[0], rtol=0.05)
+    share = 0.01 / (1.088235 + 0.01)
+    np.testing.assert_allclose(priors[-1, 1], 0.9 * share / (0.9 * share + 0.1 * (1 - share)), rtol=1e-4)
