@@ -30,7 +30,17 @@ import numpy as np
 ROOT = Path(__file__).resolve().parents[1]
 DOCS = ROOT / "docs"
 SETTINGS: dict[str, dict[str, Any]] = {
-    "marketplace": {"base": "minilm", "epochs": 3, "learning_rate": 1e-4, "max_length": 64, "class_weights": "none"},
+    "marketplace": {
+        "base": "minilm",
+        "epochs": 1,
+        "learning_rate": 3e-4,
+        "warmup": 0.05,
+        "class_weights": "balanced",
+        "bf16": True,
+        "holdout_share": 0.03,
+        "evaluations_per_epoch": 10,
+        "patience": 10,
+    },
     "esci": {"base": "minilm"},
 }
 """Of the cross-encoder's fit; what is not named is fit_cross_encoder's default."""
@@ -81,12 +91,15 @@ class Bench:
         seen = set(self.clean.judged_pairs("train").query_rows.tolist())
         if seen & set(judged.query_rows.tolist()):
             raise SystemExit("bench_annotators: a test query has training pairs; the split must be by query")
-        self.truth = judged.grades.astype(np.int64)
-        self.pairs = self.clean.pair_table(judged.query_rows, judged.item_rows)
+        rows = some_of_each(judged.query_rows, options.pairs_per_query, options.seed)
+        self.truth = judged.grades[rows].astype(np.int64)
+        self.pairs = self.clean.pair_table(judged.query_rows[rows], judged.item_rows[rows])
         sources = dict(zip(self.clean.queries["query_id"], self.clean.queries["source_query_id"], strict=True))
         self.roots = [sources[query] or query for query in self.pairs.query_ids]
-        self.work = Path(options.work) / f"{self.name}-{self.learned.fingerprint}"
+        drawn = f"-{options.pairs_per_query}-a-query" if options.pairs_per_query else ""
+        self.work = Path(options.work) / f"{self.name}-{self.learned.fingerprint}{drawn}"
         self.work.mkdir(parents=True, exist_ok=True)
+        self.fits = Path(options.work) / f"{self.name}-{self.learned.fingerprint}"  # whatever they are scored on
 
     def run(self) -> dict[str, Any]:
         """All annotators' figures, and the fitted ones against the others."""
@@ -119,6 +132,7 @@ class Bench:
                 "noise": None if self.noise is None else self.options.noise,
             },
             "scored_on": {"n_pairs": len(self.truth), "n_queries": len(set(self.roots)),
+                          "pairs_per_query": self.options.pairs_per_query,
                           "by_grade": np.bincount(self.truth, minlength=self.n_grades).tolist()},
             "annotators": figures,
             "comparisons": comparisons,
@@ -162,7 +176,7 @@ class Bench:
 
         settings = fit_settings(self.options)
         base = settings.pop("base")
-        folder = self.work / f"cross-encoder-{settings_hash({'base': base, **settings})}"
+        folder = self.fits / f"cross-encoder-{settings_hash({'base': base, **settings})}"
         fitted = fit_cross_encoder(self.learned, base, folder, **settings, show_progress=sys.stderr.isatty())
         report = json.loads((folder / "report.json").read_text(encoding="utf-8"))
         facts = {
@@ -210,10 +224,24 @@ class Bench:
     def command(self) -> str:
         """What was called, without the folders of this machine."""
         words = ["scripts/bench_annotators.py"]
-        words += ["--esci FOLDER"] if self.options.esci else ["--noise", self.options.noise]
+        words += (
+            ["--esci FOLDER"] if self.options.esci else ["--noise", self.options.noise, "--size", self.options.size]
+        )
+        if self.options.pairs_per_query:
+            words.append(f"--pairs-per-query {self.options.pairs_per_query}")
         words += ["--llm FOLDER"] * bool(self.options.llm)
         words += [f"--set {setting}" for setting in self.options.set or []]
         return " ".join([*words, "--docs"])
+
+
+def some_of_each(query_rows: np.ndarray, n_each: int | None, seed: int) -> np.ndarray:
+    """Rows (m,) of at most ``n_each`` random pairs of each query; of all pairs where it is None."""
+    if n_each is None:
+        return np.arange(len(query_rows))
+    order = np.random.default_rng([seed, 29]).permutation(len(query_rows))
+    order = order[np.argsort(query_rows[order], kind="stable")]
+    starts = np.searchsorted(query_rows[order], query_rows[order])
+    return np.sort(order[np.arange(len(order)) - starts < n_each])
 
 
 def fit_settings(options: argparse.Namespace) -> dict[str, Any]:
@@ -236,10 +264,11 @@ def tables(found: dict[str, Any]) -> str:
     if learned["noise"]:
         errs = "to a neighbouring grade" if learned["noise"] == "near" else "to any other grade"
         labels += f", {learned['error_rate']:.1%} of them wrong ({errs})"
+    drawn = f", up to {scored['pairs_per_query']} of each at random" if scored.get("pairs_per_query") else ""
     truth = "true labels" if learned["noise"] else "human labels"
     lines = [
         f"Learned from {labels}; scored on the {truth} of {scored['n_pairs']:,} pairs of {scored['n_queries']:,} "
-        f"other queries (grade {mix}). In brackets 95 % intervals over queries. `{found['command']}`",
+        f"other queries{drawn} (grade {mix}). In brackets 95 % intervals over queries. `{found['command']}`",
         "",
         f"| annotator | {' | '.join(METRICS.values())} | calibration error |",
         f"|---|{'---|' * len(METRICS)}---|",
@@ -332,7 +361,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--noise", choices=("near", "uniform"), default="near", help="where a wrong label goes")
     parser.add_argument("--rate", type=float, default=0.1, help="share of wrong labels")
-    parser.add_argument("--size", default="small", help="of the marketplace")
+    parser.add_argument("--size", default="large", help="of the marketplace")
+    parser.add_argument("--pairs-per-query", type=int, help="score this many random pairs of a test query at most")
     parser.add_argument("--esci", type=Path, help="folder of the ESCI sample, in the place of the marketplace")
     parser.add_argument("--llm", type=Path, help="folder of a language model that was fitted on the same labels")
     parser.add_argument("--write-noisy", type=Path, metavar="FOLDER", help="save the dataset that is learned from")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,21 +22,24 @@ CALIBRATION_FILE = "calibration.json"
 
 
 class CrossEncoderAnnotator:
-    """Grade pairs with a sentence-transformers CrossEncoder; probabilities are ``softmax(logits / temperature)``.
+    """Grade pairs with a sentence-transformers CrossEncoder, calibrated: ``softmax((logits + shift) / temperature)``.
 
-    The grade is the most probable one, the lower of two that are equal. The temperature is read from
-    ``calibration.json`` beside the model, as :func:`mr_st.training.fit_cross_encoder` writes it, and is 1 without it.
+    The grade is the most probable one, the lower of two that are equal. Temperature and shift are read from
+    ``calibration.json`` beside the model, as :func:`mr_st.training.fit_cross_encoder` writes it, and are 1 and 0
+    without it.
 
     Args:
         model: A folder, a Hub id, or a loaded CrossEncoder, with G >= 2 outputs.
         batch_size: Pairs in one forward pass; no part of the identity.
         max_length: Tokens of a pair; the model's own when None.
         temperature: Overrides the saved one.
+        shift: Added to the outputs, one number for each grade; overrides the saved one. It takes the weights back out
+            that the grades had in the loss, so that probabilities are those of the data.
         device: Where to load a model from a folder or the Hub; chosen by torch when None.
 
     Raises:
         MrStError: no such model, or one that is no classifier (its output layer would be random).
-        UsageError: a model with one output, or a temperature that is not above 0.
+        UsageError: a model with one output, a temperature that is not above 0, or a shift that does not fit.
     """
 
     def __init__(
@@ -45,9 +49,12 @@ class CrossEncoderAnnotator:
         max_length: int | None = None,
         temperature: float | None = None,
         device: str | None = None,
+        shift: Sequence[float] | None = None,
     ):
         if isinstance(model, (str, Path)):
-            temperature = _saved_temperature(Path(model)) if temperature is None else temperature
+            saved = _saved_calibration(Path(model))
+            temperature = saved.get("temperature") if temperature is None else temperature
+            shift = saved.get("shift") if shift is None else shift
             model = _load(str(model), device)
         self.model: CrossEncoder = model
         self.n_grades = int(self.model.num_labels)
@@ -60,15 +67,20 @@ class CrossEncoderAnnotator:
         self.temperature = 1.0 if temperature is None else float(temperature)
         if not (np.isfinite(self.temperature) and self.temperature > 0):
             raise UsageError(f"temperature is {self.temperature}; it must be above 0")
+        self.shift = np.zeros(self.n_grades) if shift is None else np.asarray(shift, dtype=np.float64)
+        if self.shift.shape != (self.n_grades,) or not np.isfinite(self.shift).all():
+            raise UsageError(f"shift is {shift}; expected a finite number for each of {self.n_grades} grades")
         if max_length is not None:
             self.model.max_seq_length = max_length
         self._identity: str | None = None
 
     @property
     def identity(self) -> str:
-        """``cross-encoder-`` and a hash of weights, tokenizer, length and temperature (taken once)."""
+        """``cross-encoder-`` and a hash of weights, tokenizer, length, temperature and shift (taken once)."""
         if self._identity is None:
             settings = {"model": model_hash(self.model), "temperature": self.temperature}
+            if self.shift.any():
+                settings["shift"] = self.shift.tolist()
             self._identity = f"cross-encoder-{settings_hash(settings)}"
         return self._identity
 
@@ -83,7 +95,7 @@ class CrossEncoderAnnotator:
         return Annotations(logits.argmax(axis=1).astype(np.int8), probabilities.astype(np.float32))
 
     def logits(self, pairs: PairTable, show_progress: bool = False) -> np.ndarray:
-        """The model's outputs before temperature and softmax: float64 (n, G)."""
+        """The model's outputs, shifted, before temperature and softmax: float64 (n, G)."""
         import torch
 
         texts = list(zip(pairs.query_texts, pairs.item_texts, strict=True))
@@ -94,7 +106,7 @@ class CrossEncoderAnnotator:
         given: Any = self.model.predict(
             distinct, batch_size=self.batch_size, activation_fn=torch.nn.Identity(), show_progress_bar=show_progress
         )
-        logits = np.asarray(given, dtype=np.float64)[[row_of[pair] for pair in texts]]
+        logits = np.asarray(given, dtype=np.float64)[[row_of[pair] for pair in texts]] + self.shift
         bad = np.flatnonzero(~np.isfinite(logits).all(axis=1))
         if len(bad):
             raise MrStError(
@@ -110,26 +122,35 @@ def softmax(logits: np.ndarray) -> np.ndarray:
     return shifted / shifted.sum(axis=-1, keepdims=True)
 
 
-def write_calibration(folder: str | Path, temperature: float, **about: Any) -> None:
-    """Save the temperature beside a model, where :class:`CrossEncoderAnnotator` finds it.
+def write_calibration(folder: str | Path, temperature: float, shift: Sequence[float] = (), **about: Any) -> None:
+    """Save temperature and shift beside a model, where :class:`CrossEncoderAnnotator` finds them.
 
     Args:
         folder: The model's folder.
         temperature: Above 0.
+        shift: A number for each grade; none for no shift.
         about: What else to tell a reader (on how many pairs it was fitted); not read back.
     """
-    write_json(Path(folder) / CALIBRATION_FILE, {"temperature": float(temperature), **about})
+    shifted = {"shift": [float(value) for value in shift]} if len(shift) else {}
+    write_json(Path(folder) / CALIBRATION_FILE, {"temperature": float(temperature), **shifted, **about})
 
 
-def _saved_temperature(folder: Path) -> float | None:
+def _saved_calibration(folder: Path) -> dict[str, Any]:
     path = folder / CALIBRATION_FILE
     if not path.is_file():
-        return None
+        return {}
     value = read_json(path)
-    temperature = value.get("temperature") if isinstance(value, dict) else None
-    if isinstance(temperature, bool) or not isinstance(temperature, (int, float)) or not temperature > 0:
+    saved = value if isinstance(value, dict) else {}
+    temperature, shift = saved.get("temperature"), saved.get("shift")
+    if not _is_number(temperature) or not temperature > 0:
         raise MrStError(f"{path}: temperature is {temperature!r}; expected a number above 0: fit the annotator again")
-    return float(temperature)
+    if shift is not None and not (isinstance(shift, list) and all(map(_is_number, shift))):
+        raise MrStError(f"{path}: shift is {shift!r}; expected a list of numbers: fit the annotator again")
+    return {"temperature": float(temperature), "shift": shift}
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
 def _load(name: str, device: str | None) -> CrossEncoder:

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from mr_st.annotation import CrossEncoderAnnotator
 from mr_st.annotation.cross_encoder import write_calibration
 from mr_st.data.dataset import GradedDataset
@@ -43,6 +45,7 @@ def fit_cross_encoder(
     patience: int = 2,
     item_text_levels: int | None = 2,
     max_chars: int | None = 400,
+    bf16: bool = False,
     device: str | None = None,
     show_progress: bool = False,
 ) -> CrossEncoderAnnotator:
@@ -67,17 +70,19 @@ def fit_cross_encoder(
         seed: Of the held-out choice, the new output layer, dropout and order.
         holdout_share: Share of the queries that is held out, in 0..1, ends excluded.
         class_weights: Weights of the grades in the loss: ``"none"``; ``"balanced"``, inverse to their frequency;
-            ``"sqrt"``, the square root of that (ours); or one number for each grade.
+            ``"sqrt"``, the square root of that (ours); or one number for each grade. They shape what is learned; the
+            annotator's ``shift`` takes them back out of the probabilities (unless a weight is 0).
         label_smoothing: Share of each label that is spread evenly over the grades, in 0..1, 1 excluded: a model then
             trusts no single label fully, which helps where labels are wrong.
         random_negatives: Random items of the catalogue to learn from, for each judged pair of a query, as the lowest
             grade: judged items all look somewhat relevant, and a model that saw no others takes anything for relevant.
             Few of them are in truth relevant. 0 or more. They are never in the held-out pairs, nor in the counts
-            behind ``class_weights``.
+            behind ``class_weights`` (unless nothing else has the lowest grade).
         evaluations_per_epoch: Times that held-out loss is taken, and a checkpoint written, in an epoch.
         patience: Evaluations without a better loss before training stops.
         item_text_levels: Taxonomy levels in an item's text.
         max_chars: Where an item's text is cut.
+        bf16: Train under bfloat16 autocast: faster on hardware that computes in it.
         device: "cpu", "cuda"; chosen by torch when None.
         show_progress: Show the trainer's progress bar.
 
@@ -104,19 +109,21 @@ def fit_cross_encoder(
         "class_weights": class_weights if isinstance(class_weights, str) else [float(w) for w in class_weights],
         "label_smoothing": label_smoothing, "random_negatives": random_negatives,
         "evaluations_per_epoch": evaluations_per_epoch, "patience": patience,
-        "item_text_levels": item_text_levels, "max_chars": max_chars,
+        "item_text_levels": item_text_levels, "max_chars": max_chars, "bf16": bf16,
     }  # fmt: skip
     folder = open_fit_folder(out_dir, fit_settings(source, dataset, split, hyperparameters))
     if not folder.is_finished:
         learn, held = hold_out(dataset, split, holdout_share, seed, item_text_levels, max_chars)
-        weights = weigh_classes(class_weights, learn.grades, dataset.scale.n_grades)
         drawn = random_pairs(dataset, learn, random_negatives, seed, item_text_levels, max_chars)
+        weighed = learn.grades if (learn.grades == 0).any() else join_pairs(learn, drawn).grades
+        weights = weigh_classes(class_weights, weighed, dataset.scale.n_grades)
         started = time.monotonic()
         model, history = _train(
             source, join_pairs(learn, drawn), held, weights, folder.checkpoints, hyperparameters, device, show_progress
         )
         seconds = time.monotonic() - started
-        annotator = CrossEncoderAnnotator(model, batch_size=2 * batch_size)
+        shift = (-np.log(weights)).tolist() if all(weights) else []
+        annotator = CrossEncoderAnnotator(model, batch_size=2 * batch_size, shift=shift or None)
         report = {
             "base": hub_id or Path(source).name,
             "data": {"name": dataset.name, "fingerprint": dataset.fingerprint, "split": split},
@@ -131,7 +138,7 @@ def fit_cross_encoder(
 
         def save(target: Path) -> None:
             model.save(str(target), create_model_card=False)
-            write_calibration(target, report["temperature"], **report["calibrated_on"])
+            write_calibration(target, report["temperature"], shift, **report["calibrated_on"])
 
         folder.finish(save, report, dataset.scale.names)
     return CrossEncoderAnnotator(folder.model, batch_size=2 * batch_size, device=device)
@@ -154,6 +161,8 @@ def _train(
     from sentence_transformers.cross_encoder.losses import CrossEntropyLoss
     from transformers import EarlyStoppingCallback, PrinterCallback, set_seed
 
+    from mr_st.training.length_batches import LengthBatchSampler
+
     n_steps = -(-len(learn.grades) // options["batch_size"]) * options["epochs"]
     every = max(1, n_steps // (options["epochs"] * options["evaluations_per_epoch"]))
     set_seed(options["seed"])  # the output layer is new
@@ -172,6 +181,8 @@ def _train(
         warmup_steps=options["warmup"],
         weight_decay=options["weight_decay"],
         seed=options["seed"],
+        batch_sampler=LengthBatchSampler,
+        bf16=options["bf16"],
         eval_strategy="steps",
         eval_steps=every,
         save_strategy="steps",

@@ -11,14 +11,16 @@ from sentence_transformers.base.sampler import DefaultBatchSampler
 
 __all__ = ["LengthBatchSampler"]
 
-_POOL = 50  # batches that are sorted by length together: a batch is still a draw from the whole set, near enough
+_LARGEST_POOL = 50  # batches that are sorted by length together
+_POOLS = 20  # of an epoch at least: where length goes with the grade, a batch must not hold one grade only
 
 
 class LengthBatchSampler(DefaultBatchSampler):
-    """Shuffle the rows anew each epoch, sort pools of 50 batches by length, and serve the batches in random order.
+    """Shuffle the rows anew each epoch, sort pools of batches by length, and serve the batches in random order.
 
-    Give the class to the stock trainer as ``args.batch_sampler``. A row's length is the number of characters in its
-    columns ``query`` and ``item``. The order depends on the seed and the epoch alone, so a resumed run goes on in it.
+    A pool is a twentieth of the rows, 50 batches at most: below 40 batches an epoch nothing is sorted. Give the class
+    to the stock trainer as ``args.batch_sampler``. A row's length is the number of characters in its columns ``query``
+    and ``item``. The order depends on the seed and the epoch alone, so a resumed run goes on in it.
 
     Args:
         dataset: Rows with columns of texts ``query`` and ``item``.
@@ -51,7 +53,8 @@ class LengthBatchSampler(DefaultBatchSampler):
         order = rng.permutation(len(self.lengths))
         if self.drop_last:
             order = order[: len(self) * self.batch_size]
-        pools = np.split(order, range(_POOL * self.batch_size, len(order), _POOL * self.batch_size))
+        pool_size = self.batch_size * min(max(len(self) // _POOLS, 1), _LARGEST_POOL)
+        pools = np.split(order, range(pool_size, len(order), pool_size))
         by_length = np.concatenate([pool[np.argsort(self.lengths[pool], kind="stable")] for pool in pools])
         batches = np.split(by_length, range(self.batch_size, len(by_length), self.batch_size))
         for number in rng.permutation(len(batches)).tolist():

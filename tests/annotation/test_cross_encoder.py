@@ -114,3 +114,29 @@ def test_outputs_that_are_not_finite_are_refused(encoder):
 def test_temperature_must_be_above_zero(encoder, temperature):
     with pytest.raises(UsageError, match="above 0"):
         CrossEncoderAnnotator(encoder, temperature=temperature)
+
+
+def test_the_shift_moves_every_answer_and_is_saved(encoder, tmp_path):
+    plain, shifted = CrossEncoderAnnotator(encoder), CrossEncoderAnnotator(encoder, shift=[0.0, 0.5, 40.0])
+    pairs = PairTable(["q1", "q2"], ["i1", "i2"], ["red shirt", "usb mouse"], ["mug", "lamp"], ["en-US"] * 2)
+    np.testing.assert_allclose(shifted.logits(pairs) - plain.logits(pairs), [[0, 0.5, 40]] * 2, atol=1e-9)
+    assert shifted.grade(pairs).grades.tolist() == [2, 2]
+    assert shifted.identity != plain.identity
+    encoder.save(str(tmp_path), create_model_card=False)
+    write_calibration(tmp_path, 2.0, [0.0, 0.5, 40.0])
+    loaded = CrossEncoderAnnotator(tmp_path, device="cpu")
+    assert loaded.shift.tolist() == [0.0, 0.5, 40.0]
+    assert loaded.temperature == 2.0
+
+
+@pytest.mark.parametrize("shift", [[0.0, 1.0], [0.0, 1.0, float("nan")]])
+def test_a_shift_that_does_not_fit_is_refused(encoder, shift):
+    with pytest.raises(UsageError, match="shift"):
+        CrossEncoderAnnotator(encoder, shift=shift)
+
+
+def test_a_saved_shift_that_is_no_list_of_numbers_is_refused(encoder, tmp_path):
+    encoder.save(str(tmp_path), create_model_card=False)
+    (tmp_path / "calibration.json").write_text('{"temperature": 1.0, "shift": [0, "x", 1]}', encoding="utf-8")
+    with pytest.raises(MrStError, match="shift"):
+        CrossEncoderAnnotator(tmp_path, device="cpu")

@@ -35,11 +35,17 @@ def test_drop_last_leaves_out_what_fills_no_batch():
 
 
 def test_rows_of_a_batch_are_of_like_length():
-    dataset = rows(800)
+    dataset = rows(8000)
     lengths = np.array([len(item) for item in dataset["item"]])
     spread = np.mean([np.ptp(lengths[batch]) for batch in batches(dataset)])
-    chance = np.mean([np.ptp(lengths[batch]) for batch in np.arange(800).reshape(-1, 8)])
+    chance = np.mean([np.ptp(lengths[batch]) for batch in np.arange(8000).reshape(-1, 8)])
     assert spread < chance / 5
+
+
+def test_few_rows_are_only_shuffled():
+    """Of twenty batches none may hold one length only, where length goes with the grade."""
+    dataset = Dataset.from_dict({"query": ["q"] * 160, "item": ["x" * (1 + 50 * (n % 2)) for n in range(160)]})
+    assert all(len({row % 2 for row in batch}) == 2 for batch in batches(dataset))
 
 
 def test_the_order_follows_from_seed_and_epoch():
