@@ -292,23 +292,29 @@ def tables(found: dict[str, Any]) -> str:
 
 
 def _verdicts(found: dict[str, Any]) -> list[str]:
-    """Whether the bars are met: better in kappa, macro-F1 and accuracy with p < .01."""
+    """Whether the bars are met: better in kappa, macro-F1 and accuracy with p < .01; righter than the noisy labels."""
     lines = []
     for name in FITTED:
         said = []
         for key, compared in found["comparisons"].items():
-            if not key.startswith(f"{name} - "):
+            other = key.removeprefix(f"{name} - ")
+            if other == key or other == "noisy-labels":
                 continue
             missed = [
                 METRICS[metric] for metric in ("kappa", "macro_f1", "accuracy")
                 if not (compared[metric]["difference"]["value"] > 0 and compared[metric]["p"] < BAR)
             ]  # fmt: skip
             verdict = f"**not in {', '.join(missed)}**" if missed else "in all three"
-            said.append(f"{TITLES[key.removeprefix(f'{name} - ')]}: {verdict}")
+            said.append(f"{TITLES[other]}: {verdict}")
         if said:
             lines.append(
                 f"Is the {TITLES[name]} better in kappa, macro-F1 and accuracy (p < {BAR})? Than {'; '.join(said)}."
             )
+        noisy = found["comparisons"].get(f"{name} - noisy-labels")
+        if noisy:
+            ours, theirs = noisy["accuracy"]["b"], noisy["accuracy"]["a"]
+            verdict = "above" if ours > theirs else "**not above**"
+            lines.append(f"Its accuracy, {ours:.3f}, is {verdict} that of labels with the same noise, {theirs:.3f}.")
     return lines
 
 

@@ -100,6 +100,8 @@ def fit(
     as_json: JsonOption = False,
 ) -> None:
     """Fit an annotator on human judgments; its report is on held-out queries. Killed, run it again to go on."""
+    from transformers.utils import logging
+
     from mr_st.data import GradedDataset
     from mr_st.errors import UsageError
     from mr_st.files import read_json
@@ -121,6 +123,7 @@ def fit(
         "item_text_levels": item_text_levels,
         "max_chars": max_chars,
     }
+    logging.disable_progress_bar()  # of loading and saving weights; the training's own is another
     dataset = GradedDataset.load(data, **parse_options(option))
     facts: dict[str, Any] = {}
     exported = ""
