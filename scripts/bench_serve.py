@@ -91,7 +91,7 @@ def fitted_model(work: Path, size: str) -> tuple[Path, Path | None]:
     from mr_st.data import GradedDataset
     from mr_st.training import fit_llm_annotator
 
-    base = build_tiny_causal(work / "base", hidden=64, spread=0.25)
+    base = build_tiny_causal(work / "base", hidden=64, spread=0.25)  # the same each time
     fit_llm_annotator(GradedDataset.load("marketplace", size=size), base, work / "fit", **FIT)
     return work / "fit" / "model", base
 
@@ -144,6 +144,8 @@ def measure(options: argparse.Namespace, work: Path) -> dict[str, Any]:
         "parameters": int(sum(p.numel() for p in local.model.parameters())),
         "pairs_per_second": {"in_process": len(pairs) / local_seconds, "endpoint": len(pairs) / seconds},
         "concurrency": options.concurrency,
+        "cores": os.cpu_count(),
+        "load_average": os.getloadavg()[0],
     }
 
 
@@ -162,7 +164,11 @@ def table(found: dict[str, Any]) -> str:
         share = f"{1 - found['base_unparsed_share']:.1%} of {found['base_pairs']}"
         lines.insert(4, f"| the unfitted base's answers that parse | | {share} |")
     counts = ", ".join(map(str, found["by_grade"]))
-    note = f"A model of {found['parameters'] / 1e6:.2g} M parameters; grades 0, 1, ... given: {counts}. Two CPU cores."
+    note = (
+        f"A model of {found['parameters'] / 1e6:.2g} M parameters; grades 0, 1, ... given: {counts}. {found['cores']} CPU "
+        f"cores, the server asked {found['concurrency']} pairs at a time; load average of the machine when measured, with "
+        f"whatever else ran: {found['load_average']:.1f}."
+    )
     return "\n".join(lines) + f"\n\n{note}"
 
 
@@ -185,11 +191,12 @@ def main() -> None:
     parser.add_argument("--pairs", type=int, default=500)
     parser.add_argument("--size", default="tiny")
     parser.add_argument("--concurrency", type=int, default=4)
+    parser.add_argument("--work", type=Path, help="keep model and fit here; a rerun takes them from there")
     parser.add_argument("--json", type=Path)
     parser.add_argument("--docs", action="store_true")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as work:
-        found = measure(options, Path(work))
+        found = measure(options, options.work or Path(work))
     print(table(found))
     if options.json:
         options.json.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
