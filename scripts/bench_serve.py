@@ -165,9 +165,9 @@ def table(found: dict[str, Any]) -> str:
         lines.insert(4, f"| the unfitted base's answers that parse | | {share} |")
     counts = ", ".join(map(str, found["by_grade"]))
     note = (
-        f"A model of {found['parameters'] / 1e6:.2g} M parameters; grades 0, 1, ... given: {counts}. {found['cores']} CPU "
-        f"cores, the server asked {found['concurrency']} pairs at a time; load average of the machine when measured, with "
-        f"whatever else ran: {found['load_average']:.1f}."
+        f"A model of {found['parameters'] / 1e6:.2g} M parameters; grades 0, 1, ... given: {counts}. "
+        f"{found['cores']} CPU cores, the server asked {found['concurrency']} pairs at a time; load average of the "
+        f"machine when measured, with whatever else ran: {found['load_average']:.1f}."
     )
     return "\n".join(lines) + f"\n\n{note}"
 
