@@ -342,7 +342,7 @@ def tables(result: dict[str, Any]) -> str:
     lines += [
         "",
         "The query's own standard against one for all queries (lowest and highest grade, average precision of the "
-        "ranking by score), in the shop as it is (a relevant item of n is put into the cart n^-0.35 times as often) and "
+        "ranking by score), in the shop as it is (each of n relevant items is carted n^-0.35 times as often) and "
         f"where broad queries convert far less (n^-{BROAD:g}):",
         "",
         "| noise | breadth | signals | its own | one for all |",
