@@ -101,15 +101,17 @@ def explain_validation(path: str | Path, error: ValidationError, model: Any) -> 
         error: What was raised.
         model: The pydantic model of the whole file.
     """
-    first = error.errors()[0]
+    errors = error.errors()
+    first = next((one for one in errors if one["type"] == "extra_forbidden"), errors[0])
     place = ".".join(str(part) for part in first["loc"]) or Path(path).stem
-    rest = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
+    rest = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
     if first["type"] == "extra_forbidden":
         key, known = str(first["loc"][-1]), _known_keys(model, first["loc"][:-1])
         near = difflib.get_close_matches(key, known, n=1)
         mend = f"did you mean {near[0]}?" if near else f"known keys: {', '.join(known)}"
         return f"{path}: {place}: unknown key; {mend}{rest}"
-    return f"{path}: {place}: {first['msg']}; found {first['input']!r:.80}{rest}"
+    found = "" if first["type"] == "missing" else f"; found {first['input']!r:.80}"
+    return f"{path}: {place}: {first['msg']}{found}{rest}"
 
 
 def _known_keys(model: Any, location: tuple[Any, ...]) -> list[str]:

@@ -17,10 +17,12 @@ from mr_st.annotation.guideline import Guideline
 from mr_st.annotation.limits import Budget, RateLimits
 from mr_st.annotation.prompt import GradePrompt
 from mr_st.annotation.protocol import Annotations, BudgetSpentError, GradedPart, PairTable, UnansweredError
-from mr_st.errors import UsageError
+from mr_st.errors import MrStError, UsageError
 from mr_st.identity import settings_hash
 
 __all__ = ["EndpointAnnotator", "EndpointStats"]
+
+_ROUNDING = 1e-12  # of sums of costs
 
 
 @dataclass(frozen=True)
@@ -150,12 +152,13 @@ class EndpointAnnotator:
         )
         self.n_grades = guideline.n_grades
         self._concurrency, self._timeout, self._seed = concurrency, timeout, seed
-        self._extra_body, self._on_unanswered = dict(extra_body or {}), on_unanswered
+        self._extra_body, self.on_unanswered = dict(extra_body or {}), on_unanswered
         self._rules = RetryRules(max_attempts, first_backoff, longest_wait)
         self._limits = RateLimits(requests_per_minute, tokens_per_minute)
         self._budget = Budget(price_per_million_input, price_per_million_output, budget, max_requests)
         self._retries: Counter[str] = Counter()
         self._answered = self._unanswered = 0
+        self._runs: list[EndpointRun] = []
 
     @property
     def identity(self) -> str:
@@ -201,7 +204,7 @@ class EndpointAnnotator:
                 missing += [(row, outcome.job.last_fault) for row in outcome.job.rows]
             else:
                 probabilities[outcome.job.rows] = outcome.probabilities
-        if missing and self._on_unanswered == "error":
+        if missing and self.on_unanswered == "error":
             missing.sort()
             row, fault = missing[0]
             message = (
@@ -212,8 +215,15 @@ class EndpointAnnotator:
             raise UnansweredError(message, np.array([row for row, _ in missing]))
         return _annotations(probabilities)
 
+    def stop(self) -> None:
+        """Send nothing more: :meth:`grade_in_parts` ends with the answers that are under way. From any thread."""
+        for run in list(self._runs):
+            run.stop()
+
     def grade_in_parts(self, pairs: PairTable) -> Iterator[GradedPart]:
         """Grade the pairs and yield what has come in; a part's cost includes its pairs' earlier, useless answers.
+
+        What was paid for pairs that got no usable answer comes as a last part without rows.
 
         Raises:
             BudgetSpentError: budget or requests are spent; all that was paid for has been yielded.
@@ -221,17 +231,26 @@ class EndpointAnnotator:
             MissingExtraError: openai is not installed.
             MrStError: the server refuses the key, the model or every request, or does not answer.
         """
-        for several in self._batches(pairs):
-            answered = [outcome for outcome in several if outcome.probabilities is not None]
-            if not answered:
-                continue
-            rows = [row for outcome in answered for row in outcome.job.rows]
-            probabilities = [outcome.probabilities for outcome in answered for _ in outcome.job.rows]
-            yield GradedPart(
-                np.array(rows, dtype=np.int64),
-                _annotations(np.array(probabilities, dtype=np.float32)),
-                sum(outcome.job.cost for outcome in answered),
-            )
+        before, told = self._budget.cost, 0.0
+        ended: MrStError | None = None
+        try:
+            for several in self._batches(pairs):
+                answered = [outcome for outcome in several if outcome.probabilities is not None]
+                if not answered:
+                    continue
+                rows = [row for outcome in answered for row in outcome.job.rows]
+                probabilities = [outcome.probabilities for outcome in answered for _ in outcome.job.rows]
+                cost = sum(outcome.job.cost for outcome in answered)
+                told += cost
+                labels = _annotations(np.array(probabilities, dtype=np.float32))
+                yield GradedPart(np.array(rows, dtype=np.int64), labels, cost)
+        except MrStError as error:
+            ended = error
+        rest = self._budget.cost - before - told
+        if rest > _ROUNDING:
+            yield GradedPart(np.empty(0, dtype=np.int64), Annotations.concatenate([], self.n_grades), rest)
+        if ended is not None:
+            raise ended
 
     def _outcomes(self, pairs: PairTable) -> Iterator[Outcome]:
         for several in self._batches(pairs):
@@ -256,6 +275,7 @@ class EndpointAnnotator:
             self._seed,
         )
         n_graded = 0
+        self._runs.append(run)
         try:
             for several in run.outcomes(list(jobs.values())):
                 for outcome in several:
@@ -268,6 +288,8 @@ class EndpointAnnotator:
             raise BudgetSpentError(
                 f"{error}: {n_graded:,} of {len(pairs):,} pairs are graded; raise the limit and run again for the rest"
             ) from None
+        finally:
+            self._runs.remove(run)
 
 
 def _annotations(probabilities: np.ndarray) -> Annotations:

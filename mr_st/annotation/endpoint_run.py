@@ -27,6 +27,7 @@ logger = logging.getLogger(__name__)
 
 _FAILURES_TO_STOP = 3  # pairs in a row that the server did not answer at all, whatever was tried
 _BAD_ANSWERS_TOGETHER = 2  # a pair whose answers in company were useless so often is asked alone
+_HEAR_SIGNALS = 0.2  # seconds
 _LOOK_AGAIN = 0.02  # seconds between looks at a budget or a reader that others must free
 
 
@@ -64,6 +65,10 @@ class RetryRules:
     max_attempts: int = 8
     first_backoff: float = 0.5
     longest_wait: float = 60.0
+
+
+class _Stopped(MrStError):
+    """The caller wants no more."""
 
 
 class EndpointRun:
@@ -104,6 +109,13 @@ class EndpointRun:
         self._said_too_long = self._is_cancelled = False
         self._changed = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    def stop(self) -> None:
+        """Send nothing more; :meth:`outcomes` ends with the answers that are under way. From any thread."""
+        if self._loop is not None:
+            with suppress(RuntimeError):  # the loop may be closed already
+                self._loop.call_soon_threadsafe(self._stop, _Stopped())
 
     def outcomes(self, jobs: Sequence[PairJob]) -> Iterator[list[Outcome]]:
         """Ask about all jobs and yield what has come in, in any order; a job comes once at most.
@@ -115,25 +127,31 @@ class EndpointRun:
             BudgetSpentError: after all that was paid for has been yielded.
             MrStError: the server refuses everything or answers nothing; also after the rest.
         """
-        loop = asyncio.new_event_loop()
+        loop = self._loop = asyncio.new_event_loop()
         thread = threading.Thread(target=self._run_loop, args=(loop, jobs), daemon=True, name="endpoint")
         thread.start()
         try:
             is_done = False
             while not is_done:
-                events = [self._events.get()]
+                events = [self._next_event()]
                 while not self._events.empty():
                     events.append(self._events.get())
                 is_done = not isinstance(events[-1], Outcome)
                 if answered := [event for event in events if isinstance(event, Outcome)]:
                     yield answered
-            if self._ended is not None:
+            if self._ended is not None and not isinstance(self._ended, _Stopped):
                 raise self._ended
         finally:
             self._is_cancelled = True
             with suppress(RuntimeError):  # the loop may be closed already
                 loop.call_soon_threadsafe(self._cancel)
             thread.join(timeout=5)
+
+    def _next_event(self) -> Outcome | None:
+        """Wait for it, awake now and then: some libraries (polars) keep a signal from ending a wait."""
+        while True:
+            with suppress(queue.Empty):
+                return self._events.get(timeout=_HEAR_SIGNALS)
 
     def _run_loop(self, loop: asyncio.AbstractEventLoop, jobs: Sequence[PairJob]) -> None:
         with asyncio.Runner(loop_factory=lambda: loop) as runner:

@@ -277,6 +277,9 @@ def _gentle_interrupt(annotator: Annotator, say: Callable[[str], None]) -> Itera
         yield noted
         return
     before = signal.getsignal(signal.SIGINT)
+    if before is signal.SIG_IGN:  # started in the background of a shell: Ctrl-C is not for it
+        yield noted
+        return
 
     def handle(number: int, frame: FrameType | None) -> None:
         if noted.is_set() or not isinstance(_behind_the_store(annotator), StreamingAnnotator):

@@ -16,6 +16,14 @@ from mr_st.annotation.running import annotate
 from mr_st.errors import MrStError, UsageError
 
 
+@pytest.fixture(autouse=True)
+def ctrl_c() -> Iterator[None]:
+    """As in a terminal, also where the tests run in the background."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 @pytest.fixture
 def store(tmp_path: Path) -> LabelStore:
     return LabelStore(tmp_path / "labels.sqlite")
