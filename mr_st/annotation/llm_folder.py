@@ -101,8 +101,9 @@ def load_causal(model: Any, device: str | None, dtype: str | None) -> Any:
         return model if device is None else model.to(device)
     if dtype not in (None, *_DTYPES):
         raise UsageError(f"dtype is {dtype!r}; expected one of {', '.join(_DTYPES)}")
+    auto: Any = AutoModelForCausalLM
     try:
-        loaded, found = AutoModelForCausalLM.from_pretrained(
+        loaded, found = auto.from_pretrained(
             str(model),
             dtype=dtype or "float32",
             use_safetensors=True,

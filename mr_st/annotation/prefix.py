@@ -102,7 +102,7 @@ def _for_batch(cache: Any, n: int) -> Any:
     """The cache for n rows: views of the same keys and values, which updates replace and never write to."""
     from transformers import DynamicCache
 
-    fresh = DynamicCache()
+    fresh: Any = DynamicCache()
     fresh.layer_class_to_replicate = None
     fresh.layers = [copy.copy(layer) for layer in cache.layers]
     for layer in fresh.layers:

@@ -143,10 +143,8 @@ def _without(text: str, tokens: Sequence[str]) -> str:
         if not found:
             break
         for token in found:
-            whole = len(token) == 1 or attempt > 2
             gap = "-" if re.search(r"\s", token) else " "
-            text = re.sub(
-                re.escape(token), lambda m, w=whole, g=gap: " " if w else m[0][0] + g + m[0][1:], text, flags=re.I
-            )
+            broken = " " if len(token) == 1 or attempt > 2 else rf"\1{gap}\2"
+            text = re.sub(f"({re.escape(token[0])})({re.escape(token[1:])})", broken, text, flags=re.IGNORECASE)
         text = " ".join(text.split())
     return text
