@@ -113,7 +113,7 @@ def cross_fit_annotators(
     for fold in range(k):
         held = [query for query, number in folds.items() if number == fold]
         part = GradedDataset(
-            dataset.queries, dataset.items, judgments.filter(~pl.col("query_id").is_in(held)),  # type: ignore[arg-type]
+            dataset.queries, dataset.items, judgments.filter(~pl.col("query_id").is_in(held)),
             None, dataset.scale, dataset.name, dataset.license, dict(dataset.source),
         )  # fmt: skip
         annotators.append(fit(part, fold))
