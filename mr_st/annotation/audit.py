@@ -263,7 +263,7 @@ class Audit:
         )
         d = self.dataset
         return GradedDataset(
-            d.queries, d.items, changed.select(judgments.columns), d.engagement, d.scale, d.name, d.license,  # type: ignore[arg-type]
+            d.queries, d.items, changed.select(judgments.columns), d.engagement, d.scale, d.name, d.license,
             {**d.source, "audit": self._key},
         )  # fmt: skip
 
