@@ -416,7 +416,8 @@ def main() -> None:
     if options.docs:
         write_json(DOCS.with_suffix(".json"), result)
         plot(result, DOCS.with_suffix(".png"))
-        marked = f"<!-- figures: start -->\n{block}\n<!-- figures: end -->"
+        picture = "![Share of wrong labels among the first pairs of each rule](audit.png)"
+        marked = f"<!-- figures: start -->\n{block}\n\n{picture}\n<!-- figures: end -->"
         text = DOCS.read_text(encoding="utf-8")
         write_text(DOCS, re.sub(r"<!-- figures: start -->.*<!-- figures: end -->", lambda _: marked, text, flags=re.S))
 
