@@ -6,6 +6,7 @@ from mr_st.annotation.ensemble import EnsembleAnnotator, EnsembleOpinions
 from mr_st.annotation.guideline import Guideline
 from mr_st.annotation.judgments import JudgmentAnnotator
 from mr_st.annotation.llm import LLMAnnotator
+from mr_st.annotation.loading import load_annotator
 from mr_st.annotation.prompt import GradePrompt
 from mr_st.annotation.protocol import (
     Annotations,
@@ -18,11 +19,13 @@ from mr_st.annotation.protocol import (
 )
 from mr_st.annotation.review_answers import read_answers
 from mr_st.annotation.review_sheet import ReviewSheet, write_review_sheet
+from mr_st.annotation.running import AnnotationRun, annotate
 from mr_st.annotation.similarity import SimilarityAnnotator
 from mr_st.annotation.store import LabelStore
 from mr_st.annotation.stored import StoredAnnotator
 
 __all__ = [
+    "AnnotationRun",
     "Annotations",
     "Annotator",
     "BudgetSpentError",
@@ -43,6 +46,8 @@ __all__ = [
     "StoredAnnotator",
     "StreamingAnnotator",
     "UnansweredError",
+    "annotate",
+    "load_annotator",
     "read_answers",
     "write_review_sheet",
 ]

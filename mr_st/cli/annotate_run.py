@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from mr_st.cli.annotator import AnnotatorOption, resolve_annotator
+from mr_st.cli.annotator import STORE_FILE, AnnotatorOption, resolve_annotator
 from mr_st.cli.data import OptionsOption, SourceArgument, parse_options
 from mr_st.cli.io import JsonOption, Out, QuietOption
 
@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     from mr_st.data import GradedDataset
 
 __all__ = ["add_to"]
-
-_STORE = "labels.sqlite"
 
 
 def add_to(app: typer.Typer) -> None:
@@ -43,7 +41,7 @@ def run(
         str | None, typer.Option("--split", help="Only the judged pairs of this split [default: of all].")
     ] = None,
     store: Annotated[
-        Path | None, typer.Option("--store", help=f"Where labels are kept [default: {_STORE} beside --out].")
+        Path | None, typer.Option("--store", help=f"Where labels are kept [default: {STORE_FILE} beside --out].")
     ] = None,
     budget: Annotated[
         float | None, typer.Option("--budget", min=0, help="Most to spend, in the currency of the annotator's prices.")
@@ -85,7 +83,7 @@ def run(
     table = dataset.pair_table(query_rows, item_rows, item_text_levels, max_chars)
     grader = resolve_annotator(annotator, dataset, budget)
     _check_scale(getattr(grader, "n_grades", None), dataset, grader.identity)
-    keep = None if getattr(grader, "reads_ids", False) else LabelStore(store or out.parent / _STORE)
+    keep = None if getattr(grader, "reads_ids", False) else LabelStore(store or out.parent / STORE_FILE)
     done = annotate(grader, table, keep, chunk=chunk, budget=budget, limit=limit, show_progress=console.show_progress)
     if len(done.annotations):
         _check_scale(done.annotations.n_grades, dataset, done.identity)

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from mr_st.cli.annotator import AnnotatorOption, resolve_annotator
+from mr_st.cli.annotator import STORE_FILE, AnnotatorOption, keeping_labels, resolve_annotator
 from mr_st.cli.data import OptionsOption, SourceArgument, parse_options
 from mr_st.cli.io import JsonOption, Out, QuietOption
 
@@ -73,7 +73,7 @@ def golden(
     dataset = GradedDataset.load(source, **parse_options(option))
     made = build_golden_set(
         dataset,
-        resolve_annotator(annotator, dataset),
+        keeping_labels(resolve_annotator(annotator, dataset), out.parent / STORE_FILE),
         split=split,
         n_queries=queries,
         zero_share=zero_share,

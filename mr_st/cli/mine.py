@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from mr_st.cli.annotator import AnnotatorOption, resolve_annotator
+from mr_st.cli.annotator import STORE_FILE, AnnotatorOption, keeping_labels, resolve_annotator
 from mr_st.cli.data import OptionsOption, SourceArgument, parse_options
 from mr_st.cli.io import JsonOption, Out, QuietOption
 
@@ -47,7 +47,7 @@ def mine(
     refinement = mr_st.mine(
         load_sentence_transformer(model),
         dataset,
-        resolve_annotator(annotator, dataset),
+        keeping_labels(resolve_annotator(annotator, dataset), out / STORE_FILE),
         k,
         boundary=boundary,
         min_confidence=min_confidence,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import polars as pl
@@ -229,3 +230,19 @@ def test_the_help_says_what_an_annotator_may_be(command: tuple[str, ...], capsys
     assert "Example" in printed
     words = " ".join(printed.replace("│", " ").split())
     assert "a YAML file that says which annotator it is" in words
+
+
+def test_mining_keeps_the_labels_that_it_paid_for(
+    hosted, tiny_base: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    server, file = hosted
+    for _ in range(2):  # its working folder is lost, the labels are not
+        code, _, err = run(
+            capsys, "mine", str(tiny_base), *TINY, "--annotator", file, "--out", str(tmp_path / "mined"),
+            "--k", "10", "--json", "-q",
+        )  # fmt: skip
+        assert code == 0, err
+        shutil.rmtree(tmp_path / "mined" / "work")
+    (known,) = LabelStore(tmp_path / "mined" / "labels.sqlite").facts()
+    assert known["n_labels"] == len(server.asked) > 10
+    assert set(server.asked.values()) == {1}
