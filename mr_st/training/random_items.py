@@ -61,9 +61,14 @@ def random_pairs(
         owed += per_pair * count
         wanted = round(owed)
         owed -= wanted
-        pool = np.setdiff1d(pool_of.get(locale, everything), list(known[row] | known[original]))
+        if not wanted:
+            continue
+        judged = known[row] | known[original]
+        pool = pool_of.get(locale, everything)
         rng = np.random.default_rng(int(draw(seed + 2, name)[:16], 16))
-        chosen = rng.choice(pool, min(wanted, len(pool)), replace=False).tolist()
+        # as many more as may be judged: what is left of them is a draw from the items that are not
+        found = pool[rng.choice(len(pool), min(wanted + len(judged), len(pool)), replace=False)].tolist()
+        chosen = [item for item in found if item not in judged][:wanted]
         query_rows += [row] * len(chosen)
         item_rows += chosen
     pairs = dataset.pair_table(np.array(query_rows, np.int64), np.array(item_rows, np.int64), levels, max_chars)
