@@ -85,6 +85,9 @@ class Bench:
             make = LabelNoise.near if options.noise == "near" else LabelNoise.uniform
             self.noise = make(options.rate, self.clean.scale.n_grades)
             self.learned = distort_labels(self.clean, self.noise, options.seed, ("train",)).dataset
+            if options.train_queries:
+                self.learned = with_fewer_queries(self.learned, options.train_queries, options.seed)
+                self.clean = with_fewer_queries(self.clean, options.train_queries, options.seed)
             before, after = (of.judged_pairs("train").grades for of in (self.clean, self.learned))
             self.error_rate = float(np.mean(before != after))
         self.n_grades = self.clean.scale.n_grades
@@ -230,11 +233,31 @@ class Bench:
         words += (
             ["--esci FOLDER"] if self.options.esci else ["--noise", self.options.noise, "--size", self.options.size]
         )
+        if self.options.train_queries:
+            words.append(f"--train-queries {self.options.train_queries}")
         if self.options.pairs_per_query:
             words.append(f"--pairs-per-query {self.options.pairs_per_query}")
         words += ["--llm FOLDER"] * bool(self.options.llm)
         words += [f"--set {setting}" for setting in self.options.set or []]
         return " ".join([*words, "--docs"])
+
+
+def with_fewer_queries(dataset: Any, n_queries: int, seed: int) -> Any:
+    """The dataset with the training judgments of ``n_queries`` random queries only; everything else stays."""
+    import polars as pl
+
+    from mr_st.data import GradedDataset
+    from mr_st.data.schema import arrow_table
+
+    judgments = pl.DataFrame(arrow_table(dataset.judgments))
+    learned = judgments.filter(pl.col("split") == "train")["query_id"].unique().sort()
+    kept = learned.sample(min(n_queries, len(learned)), seed=seed)
+    return GradedDataset.from_tables(
+        dataset.queries, dataset.items,
+        judgments.filter((pl.col("split") != "train") | pl.col("query_id").is_in(kept.implode())), dataset.engagement,
+        scale=dataset.scale, name=dataset.name, license=dataset.license,
+        source={**dataset.source, "train_queries": n_queries},
+    )  # fmt: skip
 
 
 def some_of_each(query_rows: np.ndarray, n_each: int | None, seed: int) -> np.ndarray:
@@ -371,6 +394,7 @@ def main() -> None:
     parser.add_argument("--noise", choices=("near", "uniform"), default="near", help="where a wrong label goes")
     parser.add_argument("--rate", type=float, default=0.1, help="share of wrong labels")
     parser.add_argument("--size", default="large", help="of the marketplace")
+    parser.add_argument("--train-queries", type=int, help="learn from this many of the marketplace's train queries")
     parser.add_argument("--pairs-per-query", type=int, help="score this many random pairs of a test query at most")
     parser.add_argument("--esci", type=Path, help="folder of the ESCI sample, in the place of the marketplace")
     parser.add_argument("--llm", type=Path, help="folder of a language model that was fitted on the same labels")
