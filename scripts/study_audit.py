@@ -75,6 +75,10 @@ class StandIn:
         return Annotations(grades, np.eye(3)[grades] * 0.7 + 0.1)
 
 
+FIT: dict[str, Any] = {"learning_rate": 3e-4, "class_weights": "balanced", "bf16": True}
+"""Of the judges' fits: the rate and the weights leave the majority class behind within two epochs of so few pairs."""
+
+
 def judge_of(noisy: DistortedLabels, kind: str, options: argparse.Namespace) -> Any:
     """The judge, fitted where it is not there yet."""
     if options.judge == "stand-in":
@@ -84,7 +88,14 @@ def judge_of(noisy: DistortedLabels, kind: str, options: argparse.Namespace) -> 
     def fit(part: GradedDataset, fold: int) -> Any:
         folder = options.out / f"judge-{kind}-seed{options.seed}-fold{fold}of{options.folds}"
         return fit_cross_encoder(
-            part, options.base, folder, split=SPLIT, epochs=options.epochs, seed=options.seed, show_progress=True
+            part,
+            options.base,
+            folder,
+            split=SPLIT,
+            epochs=options.epochs,
+            seed=options.seed,
+            show_progress=True,
+            **FIT,
         )
 
     return cross_fit_annotators(train_only(noisy.dataset), fit, options.folds, seed=options.seed)
