@@ -107,8 +107,7 @@ class Bench:
 
     def run(self) -> dict[str, Any]:
         """All annotators' figures, and the fitted ones against the others."""
-        from mr_st.annotation.agreement import agreement
-        from mr_st.annotation.annotators_compared import compare_annotators
+        from mr_st.annotation.agreement import agreement, compare_annotators
 
         facts: dict[str, Any] = {}
         fitted, facts["cross-encoder"] = self.cross_encoder()

@@ -26,8 +26,8 @@ from scipy.stats import hypergeom
 
 from mr_st.annotation import Annotations, PairTable
 from mr_st.annotation.audit import Audit
-from mr_st.annotation.audit_figures import share_interval
-from mr_st.annotation.audit_flags import FlagSettings, flag_pairs
+from mr_st.annotation.audit.figures import share_interval
+from mr_st.annotation.audit.flags import FlagSettings, flag_pairs
 from mr_st.annotation.folded import cross_fit_annotators
 from mr_st.cli.io import quiet_libraries
 from mr_st.data import GradedDataset

@@ -1,8 +1,10 @@
 """The labellers: anything that grades pairs of a query and an item."""
 
+from mr_st.annotation.audit import Audit, FlagSettings
 from mr_st.annotation.cross_encoder import CrossEncoderAnnotator
 from mr_st.annotation.endpoint import EndpointAnnotator, EndpointStats
 from mr_st.annotation.ensemble import EnsembleAnnotator, EnsembleOpinions
+from mr_st.annotation.folded import FoldedAnnotator, cross_fit_annotators
 from mr_st.annotation.guideline import Guideline
 from mr_st.annotation.judgments import JudgmentAnnotator
 from mr_st.annotation.llm import LLMAnnotator
@@ -17,23 +19,24 @@ from mr_st.annotation.protocol import (
     StreamingAnnotator,
     UnansweredError,
 )
-from mr_st.annotation.review_answers import read_answers
-from mr_st.annotation.review_sheet import ReviewSheet, write_review_sheet
+from mr_st.annotation.review import ReviewSheet, read_answers, write_review_sheet
 from mr_st.annotation.running import AnnotationRun, annotate
 from mr_st.annotation.similarity import SimilarityAnnotator
-from mr_st.annotation.store import LabelStore
-from mr_st.annotation.stored import StoredAnnotator
+from mr_st.annotation.store import LabelStore, StoredAnnotator
 
 __all__ = [
     "AnnotationRun",
     "Annotations",
     "Annotator",
+    "Audit",
     "BudgetSpentError",
     "CrossEncoderAnnotator",
     "EndpointAnnotator",
     "EndpointStats",
     "EnsembleAnnotator",
     "EnsembleOpinions",
+    "FlagSettings",
+    "FoldedAnnotator",
     "GradePrompt",
     "GradedPart",
     "Guideline",
@@ -47,6 +50,7 @@ __all__ = [
     "StreamingAnnotator",
     "UnansweredError",
     "annotate",
+    "cross_fit_annotators",
     "load_annotator",
     "read_answers",
     "write_review_sheet",

@@ -21,8 +21,7 @@ from mr_st.annotation.protocol import (
     PairTable,
     StreamingAnnotator,
 )
-from mr_st.annotation.store import LabelStore
-from mr_st.annotation.stored import StoredAnnotator
+from mr_st.annotation.store import LabelStore, StoredAnnotator
 from mr_st.errors import MrStError, UsageError
 
 __all__ = ["AnnotationRun", "annotate"]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from mr_st.annotation.calibration import fit_temperature
+from mr_st.annotation.agreement import fit_temperature
 from mr_st.annotation.cross_encoder import softmax
 from mr_st.annotation.protocol import Annotations, PairTable
 from mr_st.annotation.thresholds import ThresholdMetric, fit_thresholds

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from mr_st.annotation import Guideline
     from mr_st.annotation.audit import Audit, AuditState
-    from mr_st.annotation.review_sheet import ReviewSheet
+    from mr_st.annotation.review import ReviewSheet
     from mr_st.data import GradedDataset
 
 __all__ = ["add_to"]
@@ -63,7 +63,7 @@ def audit(
     """Audit labels. The first call writes a sheet for experts; run it again with their answers to decide."""
     from mr_st.annotation import Guideline
     from mr_st.annotation.audit import Audit
-    from mr_st.annotation.audit_report import audit_summary, audited_pairs, write_audit_report
+    from mr_st.annotation.audit.page import audit_summary, audited_pairs, write_audit_report
     from mr_st.data import GradedDataset
 
     console = Out(quiet, as_json)
@@ -121,7 +121,7 @@ def _sheet(work: Audit, guideline: Guideline) -> ReviewSheet:
     """The sheet of an earlier run, which experts may be filling in, or a new one."""
     import polars as pl
 
-    from mr_st.annotation.review_sheet import ReviewSheet, write_review_sheet
+    from mr_st.annotation.review import ReviewSheet, write_review_sheet
     from mr_st.data.parquet import read_parquet
     from mr_st.errors import UsageError
 
@@ -141,7 +141,7 @@ def _sheet(work: Audit, guideline: Guideline) -> ReviewSheet:
 
 def _read_answers(paths: list[Path] | None, sheet: ReviewSheet | None, console: Out) -> pl.DataFrame | None:
     """What the experts said; faults are listed before the command fails."""
-    from mr_st.annotation.review_answers import AnswersError, read_answers
+    from mr_st.annotation.review import AnswersError, read_answers
     from mr_st.errors import UsageError
 
     if not paths:

@@ -197,7 +197,7 @@ def _figures_table(held: dict[str, Any]) -> Any:
     import numpy as np
     from rich.table import Table
 
-    from mr_st.annotation.confusion import confusion_figures
+    from mr_st.annotation.agreement.confusion import confusion_figures
 
     confusion = np.array(held["confusion"])
     always = np.zeros_like(confusion)

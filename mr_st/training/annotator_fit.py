@@ -12,9 +12,7 @@ from typing import Any
 import numpy as np
 
 from mr_st.annotation import Annotations
-from mr_st.annotation.agreement import agreement
-from mr_st.annotation.agreement_plot import plot_agreement
-from mr_st.annotation.calibration import calibrated_apart, fit_temperature
+from mr_st.annotation.agreement import agreement, calibrated_apart, fit_temperature, plot_agreement
 from mr_st.annotation.cross_encoder import softmax
 from mr_st.data.dataset import GradedDataset
 from mr_st.errors import UsageError

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from mr_st.annotation.chat import ChatPrompts
+from mr_st.annotation.llm import ChatPrompts
 
 __all__ = ["AnswerLoss", "PackedAnswers", "PaddedAnswers", "can_pack", "end_of_answer"]
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import nn
 
-from mr_st.annotation.llm_folder import load_causal
+from mr_st.annotation.llm.folder import load_causal
 from mr_st.errors import UsageError, require_extra
 from mr_st.training.answer_batches import AnswerLoss, PackedAnswers, PaddedAnswers, can_pack
 from mr_st.training.checkpoints import MarkComplete, last_complete_checkpoint
@@ -73,7 +73,8 @@ def train_answers(
     # unlike lengths make the best trial, and the same rows are tried again on a resume
     probes = [{"input_ids": ids} for ids in (*learn[:3], max(learn, key=len))]
     dtype = next(model.parameters()).dtype
-    width = model.config.get_text_config().hidden_size
+    config: Any = model.config
+    width = config.get_text_config().hidden_size
     packs = _is_cheaper_packed(shared, learn, options["batch_size"], width) and can_pack(model, shared, probes, dtype)
     device = next(model.parameters()).device
     arguments = TrainingArguments(

@@ -10,11 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from mr_st.annotation.chat import ChatPrompts
 from mr_st.annotation.guideline import Guideline
 from mr_st.annotation.injections import TRAIN_FAMILIES, inject
-from mr_st.annotation.llm import LLMAnnotator
-from mr_st.annotation.llm_folder import load_causal, load_tokenizer, write_about
+from mr_st.annotation.llm import ChatPrompts, LLMAnnotator
+from mr_st.annotation.llm.folder import load_causal, load_tokenizer, write_about
 from mr_st.annotation.prompt import GradePrompt
 from mr_st.data.dataset import GradedDataset
 from mr_st.errors import UsageError

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 from page_visit import FITS, PageVisit
 
-from mr_st.annotation.audit_flags import LITTLE
-from mr_st.annotation.audit_report import write_audit_report
+from mr_st.annotation.audit import write_audit_report
+from mr_st.annotation.audit.flags import LITTLE
 
 pytestmark = pytest.mark.browser
 

@@ -9,8 +9,7 @@ import pytest
 from page_visit import FITS, PageVisit
 
 from mr_st.annotation import Guideline, PairTable
-from mr_st.annotation.review_answers import read_answers
-from mr_st.annotation.review_sheet import ReviewSheet, write_review_sheet
+from mr_st.annotation.review import ReviewSheet, read_answers, write_review_sheet
 
 pytestmark = pytest.mark.browser
 

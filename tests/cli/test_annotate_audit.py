@@ -9,8 +9,8 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from mr_st.annotation.csv_cells import guarded
-from mr_st.annotation.review_sheet import ReviewSheet
+from mr_st.annotation.review import ReviewSheet
+from mr_st.annotation.review.csv_cells import guarded
 from mr_st.cli.main import main
 from mr_st.data import GradedDataset
 from mr_st.data.label_noise import DistortedLabels, LabelNoise, distort_labels

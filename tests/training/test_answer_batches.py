@@ -12,7 +12,7 @@ from tiny_causal import build_tiny_causal
 from torch import nn
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from mr_st.annotation.chat import ChatPrompts
+from mr_st.annotation.llm import ChatPrompts
 from mr_st.annotation.prompt import GradePrompt
 from mr_st.training.answer_batches import AnswerLoss, PackedAnswers, PaddedAnswers, can_pack, end_of_answer
 

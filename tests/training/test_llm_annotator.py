@@ -17,10 +17,9 @@ from tiny_causal import build_tiny_causal
 from transformers import AutoModelForCausalLM, AutoTokenizer, Trainer
 
 from mr_st.annotation import Guideline
-from mr_st.annotation.chat import ChatPrompts
 from mr_st.annotation.injections import FAMILIES, TRAIN_FAMILIES, inject
-from mr_st.annotation.llm import LLMAnnotator
-from mr_st.annotation.llm_folder import load_causal
+from mr_st.annotation.llm import ChatPrompts, LLMAnnotator
+from mr_st.annotation.llm.folder import load_causal
 from mr_st.annotation.prompt import GradePrompt
 from mr_st.errors import MissingExtraError, MrStError, UsageError
 from mr_st.training.causal_fit import adapt, best_model
