@@ -105,6 +105,7 @@ class _CrossEncoderSpec(_Spec):
     max_length: int | None = None
     temperature: float | None = None
     device: str | None = None
+    shift: list[float] | None = None
 
     def make(self, options: dict[str, Any]) -> Annotator:
         from mr_st.annotation.cross_encoder import CrossEncoderAnnotator

@@ -20,7 +20,7 @@ HOSTILE = ["<script>window.hacked = 1</script>", '"><img src=x onerror=alert(1)>
 
 
 def _sample() -> ModuleType:
-    path = Path(__file__).parents[1] / "annotation" / "test_audit_report.py"
+    path = Path(__file__).parents[1] / "annotation" / "audit" / "test_audit_report.py"
     spec = importlib.util.spec_from_file_location("audit_report_sample", path)
     assert spec is not None
     assert spec.loader is not None

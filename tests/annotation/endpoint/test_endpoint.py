@@ -23,7 +23,7 @@ from mr_st.annotation.guideline import Guideline
 from mr_st.errors import MrStError, UsageError
 
 KEY_ENV = "LOOPBACK_KEY"
-SHARED = Path(__file__).resolve().parents[1] / "shared"
+SHARED = Path(__file__).resolve().parents[2] / "shared"
 
 
 @pytest.fixture(autouse=True)

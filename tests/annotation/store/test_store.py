@@ -37,7 +37,7 @@ from mr_st.annotation import (
 from mr_st.annotation.store.claims import BUSY, KNOWN, MINE, Claims
 from mr_st.errors import MrStError, UsageError
 
-SHARED = Path(__file__).resolve().parents[1] / "shared"
+SHARED = Path(__file__).resolve().parents[2] / "shared"
 
 
 @pytest.fixture
