@@ -14,7 +14,7 @@ from mr_st.annotation.cross_encoder import write_calibration
 from mr_st.data.dataset import GradedDataset
 from mr_st.errors import MrStError, UsageError
 from mr_st.training.annotator_fit import check_counts, fit_settings, held_out_report, learned_from, open_fit_folder
-from mr_st.training.checkpoints import MarkComplete, last_complete_checkpoint
+from mr_st.training.fit_trainer import fit_arguments, run_to_best
 from mr_st.training.holdout import ClassWeights, LabelledPairs, hold_out, weigh_classes
 from mr_st.training.random_items import join_pairs, random_items_report, random_pairs
 
@@ -159,12 +159,10 @@ def _train(
     from sentence_transformers import CrossEncoder
     from sentence_transformers.cross_encoder import CrossEncoderTrainer, CrossEncoderTrainingArguments
     from sentence_transformers.cross_encoder.losses import CrossEntropyLoss
-    from transformers import EarlyStoppingCallback, PrinterCallback, set_seed
+    from transformers import set_seed
 
     from mr_st.training.length_batches import LengthBatchSampler
 
-    n_steps = -(-len(learn.grades) // options["batch_size"]) * options["epochs"]
-    every = max(1, n_steps // (options["epochs"] * options["evaluations_per_epoch"]))
     set_seed(options["seed"])  # the output layer is new
     try:
         model = CrossEncoder(source, num_labels=len(weights), max_length=options["max_length"], device=device)
@@ -173,29 +171,10 @@ def _train(
             f"{source}: no encoder could be loaded ({str(error).strip().splitlines()[0][:200]})"
         ) from error
     arguments = CrossEncoderTrainingArguments(
-        output_dir=str(checkpoints),
-        num_train_epochs=options["epochs"],
-        per_device_train_batch_size=options["batch_size"],
+        **fit_arguments(checkpoints, len(learn.grades), options, str(model.device) == "cpu", show_progress),
         per_device_eval_batch_size=2 * options["batch_size"],
-        learning_rate=options["learning_rate"],
-        warmup_steps=options["warmup"],
-        weight_decay=options["weight_decay"],
-        seed=options["seed"],
         batch_sampler=LengthBatchSampler,
         bf16=options["bf16"],
-        eval_strategy="steps",
-        eval_steps=every,
-        save_strategy="steps",
-        save_steps=every,
-        save_total_limit=None,  # MarkComplete prunes, once the new one is whole
-        logging_steps=every,
-        load_best_model_at_end=True,
-        metric_for_best_model="eval_loss",
-        greater_is_better=False,
-        restore_callback_states_from_checkpoint=True,
-        use_cpu=str(model.device) == "cpu",
-        report_to="none",
-        disable_tqdm=not show_progress,
     )
     trainer = CrossEncoderTrainer(
         model=model,
@@ -205,21 +184,9 @@ def _train(
         loss=CrossEntropyLoss(
             model, weight=torch.tensor(weights, device=model.device), label_smoothing=options["label_smoothing"]
         ),
-        callbacks=[EarlyStoppingCallback(options["patience"]), MarkComplete()],
     )
-    trainer.remove_callback(PrinterCallback)
-    resume_from = last_complete_checkpoint(checkpoints)
-    trainer.train(resume_from_checkpoint=None if resume_from is None else str(resume_from))
-    best = checkpoints / f"checkpoint-{trainer.state.best_global_step}"
-    # Loaded anew: where the trainer cannot load its best checkpoint, it logs that and keeps the last weights.
-    best_model = CrossEncoder(str(best), device=device)
-    losses = {str(log["step"]): log["eval_loss"] for log in trainer.state.log_history if "eval_loss" in log}
-    return best_model, {
-        "steps": trainer.state.global_step,
-        "steps_planned": trainer.state.max_steps,
-        "best_step": trainer.state.best_global_step,
-        "held_out_loss_by_step": losses,
-    }
+    best, history = run_to_best(trainer, checkpoints, options["patience"])
+    return CrossEncoder(str(best), device=device), history
 
 
 def _columns(part: LabelledPairs) -> Any:

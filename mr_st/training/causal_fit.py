@@ -11,7 +11,7 @@ from torch import nn
 from mr_st.annotation.llm.folder import load_causal
 from mr_st.errors import UsageError, require_extra
 from mr_st.training.answer_batches import AnswerLoss, PackedAnswers, PaddedAnswers, can_pack
-from mr_st.training.checkpoints import MarkComplete, last_complete_checkpoint
+from mr_st.training.fit_trainer import fit_arguments, run_to_best
 
 __all__ = ["adapt", "best_model", "train_answers"]
 
@@ -63,13 +63,11 @@ def train_answers(
         The best checkpoint, and what happened; JSON-ready.
     """
     from datasets import Dataset
-    from transformers import EarlyStoppingCallback, PrinterCallback, Trainer, TrainingArguments
+    from transformers import Trainer, TrainingArguments
 
     def rows(several: list[list[int]]) -> Dataset:
         return Dataset.from_dict({"input_ids": several, "length": [len(ids) for ids in several]})
 
-    n_steps = -(-len(learn) // options["batch_size"]) * options["epochs"]
-    every = max(1, n_steps // (options["epochs"] * options["evaluations_per_epoch"]))
     # unlike lengths make the best trial, and the same rows are tried again on a resume
     probes = [{"input_ids": ids} for ids in (*learn[:3], max(learn, key=len))]
     dtype = next(model.parameters()).dtype
@@ -78,31 +76,12 @@ def train_answers(
     packs = _is_cheaper_packed(shared, learn, options["batch_size"], width) and can_pack(model, shared, probes, dtype)
     device = next(model.parameters()).device
     arguments = TrainingArguments(
-        output_dir=str(folder),
-        num_train_epochs=options["epochs"],
-        per_device_train_batch_size=options["batch_size"],
+        **fit_arguments(folder, len(learn), options, device.type == "cpu", show_progress),
         per_device_eval_batch_size=options["batch_size"],
-        learning_rate=options["learning_rate"],
-        warmup_steps=options["warmup"],
-        weight_decay=options["weight_decay"],
-        seed=options["seed"],
         train_sampling_strategy="random" if packs else "group_by_length",
-        eval_strategy="steps",
-        eval_steps=every,
-        save_strategy="steps",
-        save_steps=every,
-        save_total_limit=None,  # MarkComplete prunes, once the new one is whole
-        logging_steps=every,
-        load_best_model_at_end=True,
-        metric_for_best_model="eval_loss",
-        greater_is_better=False,
-        restore_callback_states_from_checkpoint=True,
         prediction_loss_only=True,
         remove_unused_columns=False,
         label_names=["labels"],
-        use_cpu=device.type == "cpu",
-        report_to="none",
-        disable_tqdm=not show_progress,
     )
     trainer = Trainer(
         model=model,
@@ -111,19 +90,9 @@ def train_answers(
         train_dataset=rows(learn),
         eval_dataset=rows(sorted(held, key=len)),
         compute_loss_func=loss,
-        callbacks=[EarlyStoppingCallback(options["patience"]), MarkComplete()],
     )
-    trainer.remove_callback(PrinterCallback)
-    resume_from = last_complete_checkpoint(folder)
-    trainer.train(resume_from_checkpoint=None if resume_from is None else str(resume_from))
-    losses = {str(log["step"]): log["eval_loss"] for log in trainer.state.log_history if "eval_loss" in log}
-    return folder / f"checkpoint-{trainer.state.best_global_step}", {
-        "steps": trainer.state.global_step,
-        "steps_planned": trainer.state.max_steps,
-        "best_step": trainer.state.best_global_step,
-        "held_out_loss_by_step": losses,
-        "packed": packs,
-    }
+    best, history = run_to_best(trainer, folder, options["patience"])
+    return best, {**history, "packed": packs}
 
 
 def best_model(source: str, best: Path, tokenizer: Any, end: int | None, device: str | None, dtype: str) -> Any:
