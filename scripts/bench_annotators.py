@@ -85,6 +85,7 @@ class Bench:
             make = LabelNoise.near if options.noise == "near" else LabelNoise.uniform
             self.noise = make(options.rate, self.clean.scale.n_grades)
             self.learned = distort_labels(self.clean, self.noise, options.seed, ("train",)).dataset
+            self.all_learned = self.learned
             if options.train_queries:
                 self.learned = with_fewer_queries(self.learned, options.train_queries, options.seed)
                 self.clean = with_fewer_queries(self.clean, options.train_queries, options.seed)
@@ -197,15 +198,18 @@ class Bench:
 
         folder = Path(self.options.llm)
         report = json.loads((folder / "report.json").read_text(encoding="utf-8"))
-        if report["data"]["fingerprint"] != self.learned.fingerprint:
+        same = self.learned
+        if self.options.llm_queries:
+            same = with_fewer_queries(self.all_learned, self.options.llm_queries, self.options.seed)
+        if report["data"]["fingerprint"] != same.fingerprint:
             raise SystemExit(
-                f"{folder}: fitted on data {report['data']['fingerprint']}, not on {self.learned.fingerprint}; "
-                "save the labels with --write-noisy, fit on them and come back"
+                f"{folder}: fitted on data {report['data']['fingerprint']}, not on {same.fingerprint}; save the labels "
+                "with --write-noisy, fit on them and come back"
             )
         annotator = load_annotator(folder)
         facts = {
             "identity": annotator.identity, "base": report["base"], "settings": report["settings"],
-            "seconds": report["training"]["seconds"],
+            "seconds": report["training"]["seconds"], "learned_from": report["learned_from"],
         }  # fmt: skip
         return self.kept(annotator.identity, lambda: annotator.grade(self.pairs)), facts
 
@@ -237,6 +241,7 @@ class Bench:
         if self.options.pairs_per_query:
             words.append(f"--pairs-per-query {self.options.pairs_per_query}")
         words += ["--llm FOLDER"] * bool(self.options.llm)
+        words += [f"--llm-queries {self.options.llm_queries}"] * bool(self.options.llm_queries)
         words += [f"--set {setting}" for setting in self.options.set or []]
         return " ".join([*words, "--docs"])
 
@@ -351,7 +356,9 @@ def _about(title: str, figures: dict[str, Any]) -> str:
             f" Of {random_items['n_pairs']:,} random items for its held-out queries it grades "
             f"{random_items['share_above_lowest']:.1%} above the lowest."
         )
-    return f"The {title} starts from {figures['base']} and was fitted in {figures['seconds']:,.0f} s.{share}"
+    few = figures.get("learned_from")
+    of = f" on {few['n_pairs']:,} pairs of {few['n_queries']:,} of these queries" if few else ""
+    return f"The {title} starts from {figures['base']} and was fitted{of} in {figures['seconds']:,.0f} s.{share}"
 
 
 def _cell(interval: dict[str, Any]) -> str:
@@ -397,6 +404,7 @@ def main() -> None:
     parser.add_argument("--pairs-per-query", type=int, help="score this many random pairs of a test query at most")
     parser.add_argument("--esci", type=Path, help="folder of the ESCI sample, in the place of the marketplace")
     parser.add_argument("--llm", type=Path, help="folder of a language model that was fitted on the same labels")
+    parser.add_argument("--llm-queries", type=int, help="it was fitted on the same labels of this many queries")
     parser.add_argument("--write-noisy", type=Path, metavar="FOLDER", help="save the dataset that is learned from")
     parser.add_argument("--set", action="append", metavar="KEY=VALUE", help="of the cross-encoder's fit; repeatable")
     parser.add_argument("--seed", type=int, default=0, help="of the noise and the fit")
