@@ -30,7 +30,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from bench_losses import DOCS, put_into_docs
+from annotator_tables import write_docs
 
 sys.path.append(str(Path(__file__).resolve().parents[1] / "tests" / "shared"))
 
@@ -346,17 +346,16 @@ def throughput_table(found: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def write_docs(found: dict[str, Any]) -> None:
-    """Put the figures beside what docs/annotators.json has, and write their tables."""
-    path, page = DOCS / "annotators.json", DOCS / "annotators.md"
-    figures = {**(json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}), **found}
-    path.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
+def docs_tables(found: dict[str, Any]) -> dict[str, str]:
+    """The tables of docs/annotators.md, by the names in its markers."""
+    tables = {}
     if "injection" in found:
-        put_into_docs(page, "injection", injection_table(found["injection"]))
-        put_into_docs(page, "injection-families", families_table(found["injection"]))
+        tables["injection"] = injection_table(found["injection"])
+        tables["injection-families"] = families_table(found["injection"])
     for device in ("cpu", "cuda"):
         if f"throughput-{device}" in found:
-            put_into_docs(page, f"throughput-{device}", throughput_table(found[f"throughput-{device}"]))
+            tables[f"throughput-{device}"] = throughput_table(found[f"throughput-{device}"])
+    return tables
 
 
 def parse() -> argparse.Namespace:
@@ -416,7 +415,7 @@ def main() -> None:
     if options.docs:
         if options.smoke:
             raise SystemExit("bench_llm_annotator: --smoke measures nothing worth writing down; leave out --docs")
-        write_docs(found)
+        write_docs(found, docs_tables(found))
 
 
 if __name__ == "__main__":

@@ -18,7 +18,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import re
 import signal
 import socket
 import subprocess
@@ -32,9 +31,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from annotator_tables import write_docs
 
 ROOT = Path(__file__).resolve().parents[1]
-DOCS = ROOT / "docs"
 FIT = {
     "guideline": "brief", "epochs": 1, "learning_rate": 5e-3, "lora_dropout": 0.0, "class_weights": "balanced",
     "batch_size": 16, "device": "cpu",
@@ -172,19 +171,6 @@ def table(found: dict[str, Any]) -> str:
     return "\n".join(lines) + f"\n\n{note}"
 
 
-def write_docs(found: dict[str, Any]) -> None:
-    """Put the table between its markers, and the figures beside those of the page's other tables."""
-    path, page = DOCS / "annotators.json", DOCS / "annotators.md"
-    figures = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-    path.write_text(json.dumps({**figures, "serve": found}, indent=2) + "\n", encoding="utf-8")
-    begin, end = "<!-- table: serve -->", "<!-- end: serve -->"
-    pattern = re.escape(begin) + r".*?" + re.escape(end)
-    text, n = re.subn(pattern, lambda _: f"{begin}\n{table(found)}\n{end}", page.read_text("utf-8"), flags=re.S)
-    if n != 1:
-        raise SystemExit(f"{page}: the markers {begin} and {end} are not there once; put them where the table goes")
-    page.write_text(text, encoding="utf-8")
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", type=Path)
@@ -201,7 +187,7 @@ def main() -> None:
     if options.json:
         options.json.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
     if options.docs:
-        write_docs(found)
+        write_docs({"serve": found}, {"serve": table(found)})
     if found["same_grade"] != found["parsed"]:
         raise SystemExit(f"{found['parsed'] - found['same_grade']} pairs got another grade behind the endpoint")
 
