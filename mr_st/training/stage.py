@@ -17,13 +17,13 @@ from sentence_transformers.base.losses.gradcache import uses_gradient_cache
 from sentence_transformers.base.modules import Router
 from torch import Tensor, nn
 from transformers import PrinterCallback, set_seed
-from transformers.utils import logging as transformers_logging
 
 from mr_st.errors import MrStError, UsageError
 from mr_st.files import ensure_writable, read_json
 from mr_st.identity import settings_hash
 from mr_st.losses import GradedLoss
 from mr_st.models import has_lora, load_sentence_transformer, matryoshka_dims, merge_lora, save_lora_base
+from mr_st.models.loading import no_loading_bars
 from mr_st.training.averaging import average_with_start, weights_of
 from mr_st.training.callbacks import (
     EvaluateEvenly,
@@ -298,12 +298,10 @@ def _step_of(checkpoint: Path) -> int:
 def _quiet(model: SentenceTransformer) -> Iterator[None]:
     """Without the library's own bars, which would tear ours, and without asking the Hub for its model card."""
     card = model.model_card_data
-    before = card.widget, card.local_files_only, transformers_logging.is_progress_bar_enabled()
+    before = card.widget, card.local_files_only
     card.widget, card.local_files_only = [{}], True  # with a widget there, none is computed
-    transformers_logging.disable_progress_bar()
     try:
-        yield
+        with no_loading_bars():
+            yield
     finally:
-        card.widget, card.local_files_only = before[:2]
-        if before[2]:
-            transformers_logging.enable_progress_bar()
+        card.widget, card.local_files_only = before

@@ -97,19 +97,22 @@ def load_causal(model: Any, device: str | None, dtype: str | None) -> Any:
     import torch
     from transformers import AutoModelForCausalLM
 
+    from mr_st.models.loading import no_loading_bars
+
     if not isinstance(model, (str, Path)):
         return model if device is None else model.to(device)
     if dtype not in (None, *_DTYPES):
         raise UsageError(f"dtype is {dtype!r}; expected one of {', '.join(_DTYPES)}")
     auto: Any = AutoModelForCausalLM
     try:
-        loaded, found = auto.from_pretrained(
-            str(model),
-            dtype=dtype or "float32",
-            use_safetensors=True,
-            trust_remote_code=False,
-            output_loading_info=True,
-        )
+        with no_loading_bars():
+            loaded, found = auto.from_pretrained(
+                str(model),
+                dtype=dtype or "float32",
+                use_safetensors=True,
+                trust_remote_code=False,
+                output_loading_info=True,
+            )
     except (OSError, ValueError) as error:
         raise MrStError(
             f"{model}: no causal language model could be loaded from there ({_reason(error)}); give a folder with "
