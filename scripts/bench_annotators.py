@@ -43,7 +43,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "esci": {"base": "minilm", "epochs": 3, "learning_rate": 2e-4, "random_negatives": 0.3, "bf16": True},
 }
 """Of the cross-encoder's fit; what is not named is fit_cross_encoder's default."""
-THRESHOLD_PAIRS = 20_000  # learning pairs that two thresholds are fitted on, at most
+THRESHOLD_PAIRS = 10_000  # learning pairs that two thresholds are fitted on, at most
 SMOKE = {"epochs": 1, "max_length": 32}
 
 
