@@ -5,9 +5,9 @@ from __future__ import annotations
 import csv
 import json
 from pathlib import Path
-from typing import Any
 
 import pytest
+from page_visit import PageVisit
 
 from mr_st.leaderboard import build_leaderboard
 
@@ -26,18 +26,8 @@ def site(tmp_path_factory, samples) -> Path:
     return build_leaderboard([folder / "results"], folder / "site", cards_dir=folder / "cards")
 
 
-class Visit:
-    """A page, with what it asked for and what it complained about."""
-
-    def __init__(self, browser: Any, width: int, scheme: str):
-        self.context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme)
-        self.page = self.context.new_page()
-        self.page.set_default_timeout(10_000)
-        self.requests: list[str] = []
-        self.complaints: list[str] = []
-        self.page.on("request", lambda request: self.requests.append(request.url))
-        self.page.on("console", lambda message: self.complaints.append(message.text))
-        self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
+class Visit(PageVisit):
+    """A page of the leaderboard."""
 
     def names(self) -> list[str]:
         return self.page.locator("tr.model .name button").evaluate_all("all => all.map(x => x.title)")
@@ -54,9 +44,7 @@ def visit(chromium, request):
     width, scheme = getattr(request, "param", (1440, "light"))
     visit = Visit(chromium, width, scheme)
     yield visit
-    visit.context.close()
-    assert visit.complaints == []
-    assert all(url.startswith(("file://", "data:", "blob:")) for url in visit.requests)
+    visit.close()
 
 
 @pytest.mark.parametrize(
