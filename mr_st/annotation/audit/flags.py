@@ -176,7 +176,7 @@ def _score(dataset: GradedDataset, settings: FlagSettings, splits: Sequence[str]
     if dataset.engagement is None:
         raise UsageError(
             f"{dataset.name}: no engagement; the audit compares labels with clicks, carts and purchases, so give the "
-            "dataset an engagement table (the marketplace has one: engagement=True, or --with engagement on the line)"
+            "dataset an engagement table (the marketplace has one: engagement=True, or -o engagement=true on the line)"
         )
     for split in splits or ():
         if split not in dataset.splits:
