@@ -121,7 +121,8 @@ def plot(result: dict[str, Any], path: Path) -> None:
     for axes, (kind, figures) in zip(panels, result["noises"].items(), strict=True):
         for n, (name, values) in enumerate(figures["precision_curve"].items()):
             at = 10 * np.arange(1, len(values) + 1)
-            axes.plot(at, values, color=OKABE_ITO[n % len(OKABE_ITO)], linewidth=2.4 if not n else 1.2, label=name)
+            color, style = OKABE_ITO[n % len(OKABE_ITO)], "-" if n < len(OKABE_ITO) else ":"
+            axes.plot(at, values, style, color=color, linewidth=2.4 if not n else 1.2, label=name)
         axes.axhline(figures["against_random_share_1.0"]["random"], color="#555555", linestyle="--", label="random")
         axes.set_title(f"{kind} noise", fontsize=11)
         axes.set_xlabel("pairs flagged")
