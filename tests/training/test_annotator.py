@@ -223,3 +223,15 @@ def test_no_such_base(tmp_path):
     with pytest.raises(MrStError, match="nothing") as error:
         fit_cross_encoder(shop(), tmp_path / "nothing", tmp_path / "fit", **QUICK)
     assert "\n" not in str(error.value)
+
+
+def test_class_weights_are_taken_back_out_and_bf16_trains(tiny_base, tmp_path):
+    """The weights shape what is learned; the saved shift undoes them in the probabilities."""
+    fitted = fit_cross_encoder(
+        shop(), tiny_base, tmp_path / "fit", epochs=1, max_length=16, class_weights=[1.0, 2.0, 4.0], bf16=True,
+        evaluations_per_epoch=1, device="cpu",
+    )  # fmt: skip
+    saved = json.loads((tmp_path / "fit" / "model" / "calibration.json").read_text())
+    np.testing.assert_allclose(saved["shift"], -np.log([1.0, 2.0, 4.0]))
+    np.testing.assert_allclose(fitted.shift, saved["shift"])
+    assert json.loads((tmp_path / "fit" / "report.json").read_text())["settings"]["bf16"] is True
