@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from mr_st.files import ensure_writable, write_text
 from mr_st.leaderboard.cards import Card, find_cards, first_known, render_card
 from mr_st.leaderboard.pairs import compare_all
 from mr_st.leaderboard.results import LeftOut, Result, read_results
+from mr_st.text.html import script_json
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -73,7 +73,7 @@ def build_leaderboard(
         has_results=bool(results),
         left_out=notes,
         plain_rows=_plain_rows(tasks),
-        data=_script_json(data),
+        data=script_json(data),
         style=_asset("style.css"),
         script=_asset("app.js"),
         version=_version(),
@@ -299,14 +299,6 @@ def _asset(name: str) -> Any:
     from markupsafe import Markup
 
     return Markup(resources.files("mr_st.leaderboard").joinpath("assets", name).read_text(encoding="utf-8"))
-
-
-def _script_json(data: Any) -> Any:
-    """JSON that cannot end its script element or start another, whatever its texts hold."""
-    from markupsafe import Markup
-
-    text = json.dumps(data, ensure_ascii=True, allow_nan=False, separators=(",", ":"))
-    return Markup(text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026"))
 
 
 def _rounded(value: float | int | None) -> float | int | None:

@@ -12,6 +12,8 @@ from typing import Any
 import yaml
 from markupsafe import Markup
 
+from mr_st.text.html import markdown_html
+
 __all__ = ["Card", "find_cards", "render_card"]
 
 _METADATA = re.compile(r"\A---[ \t]*\r?\n(.*?)\r?\n---[ \t]*(?:\r?\n|\Z)", re.DOTALL)
@@ -63,25 +65,19 @@ def render_card(card: Card, out_dir: Path) -> tuple[Markup, list[str]]:
     Returns:
         The HTML and the names of the copied pictures. Pictures from elsewhere are replaced by their description.
     """
-    from markdown_it import MarkdownIt
-
-    parser = MarkdownIt("commonmark", {"html": False}).enable("table")
-    tokens = parser.parse(card.body)
     copied: list[str] = []
-    for token in tokens:
-        for child in token.children or []:
-            if child.type == "image":
-                source = _picture(card.folder, str(child.attrs.get("src", "")))
-                if source is None:
-                    child.type, child.tag, child.content = "text", "", child.content or "picture"
-                    continue
-                name = f"{len(copied)}-{source.name}"
-                out_dir.mkdir(parents=True, exist_ok=True)
-                shutil.copyfile(source, out_dir / name)
-                copied.append(name)
-                child.attrs["src"] = f"{out_dir.name}/{name}"
-    html = parser.renderer.render(tokens, parser.options, {})
-    return Markup(html), copied
+
+    def picture(address: str) -> str | None:
+        source = _picture(card.folder, address)
+        if source is None:
+            return None
+        name = f"{len(copied)}-{source.name}"
+        out_dir.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(source, out_dir / name)
+        copied.append(name)
+        return f"{out_dir.name}/{name}"
+
+    return markdown_html(card.body, picture), copied
 
 
 def _split(text: str) -> tuple[dict[str, Any], str]:

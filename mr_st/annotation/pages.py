@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import json
 from importlib import resources
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from mr_st.files import write_text
+from mr_st.text.html import script_json
 
-if TYPE_CHECKING:
-    from markupsafe import Markup
-
-__all__ = ["rendered_markdown", "write_page"]
+__all__ = ["write_page"]
 
 _TEMPLATES = "templates"
 
@@ -46,35 +43,12 @@ def write_page(path: str | Path, name: str, data: Any, **context: Any) -> Path:
         "base-uri 'none'; form-action 'none'",
         style=Markup(_asset("pages.css") + _asset(f"{name}.css")),
         script=Markup(script),
-        data=_script_json(data),
+        data=script_json(data),
         version=mr_st.__version__,
     )
     write_text(path, page)
     return Path(path)
 
 
-def rendered_markdown(text: str) -> Markup:
-    """Markdown as HTML: HTML in it shows as text, and a picture as its description."""
-    from markdown_it import MarkdownIt
-    from markupsafe import Markup
-
-    parser = MarkdownIt("commonmark", {"html": False}).enable("table")
-    tokens = parser.parse(text)
-    for token in tokens:
-        for child in token.children or []:
-            if child.type == "image":
-                child.type, child.tag, child.content = "text", "", child.content or "picture"
-            elif child.type == "link_open":
-                child.attrs["rel"] = "noopener noreferrer"
-    return Markup(parser.renderer.render(tokens, parser.options, {}))
-
-
 def _asset(name: str) -> str:
     return resources.files("mr_st.annotation").joinpath(_TEMPLATES, name).read_text(encoding="utf-8")
-
-
-def _script_json(data: Any) -> Markup:
-    from markupsafe import Markup
-
-    text = json.dumps(data, ensure_ascii=True, allow_nan=False, separators=(",", ":"))
-    return Markup(text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026"))

@@ -11,12 +11,13 @@ import numpy as np
 import polars as pl
 
 from mr_st.annotation.guideline import Guideline
-from mr_st.annotation.pages import rendered_markdown, write_page
+from mr_st.annotation.pages import write_page
 from mr_st.annotation.protocol import PairTable
 from mr_st.annotation.review.csv_cells import RISKY_STARTS, guarded
 from mr_st.errors import MrStError, UsageError
 from mr_st.files import atomic_path, ensure_writable, read_json, write_json
 from mr_st.identity import settings_hash
+from mr_st.text.html import markdown_html
 
 __all__ = ["SHEET_COLUMNS", "ReviewSheet", "write_review_sheet"]
 
@@ -196,7 +197,7 @@ def _write_form(
         "review_sheet",
         data,
         title=title,
-        guideline=rendered_markdown(guideline.text),
+        guideline=markdown_html(guideline.text),
         guideline_name=f"{guideline.name}, version {guideline.version}",
         n_pairs=len(items),
         n_queries=len(queries),
