@@ -189,7 +189,12 @@ class LabelStore:
             ]
         )  # fmt: skip
         with atomic_path(path) as temporary, self.file.reading() as connection:
-            labels = connection.execute("SELECT * FROM readable ORDER BY written_at, annotator, query_text, item_text")
+            labels = connection.execute(
+                "SELECT identity, queries.text, items.text, grade, probabilities, parts.cost / parts.n_labels, written_at "
+                "FROM labels JOIN annotators USING (annotator) JOIN parts USING (part) "
+                "JOIN texts AS queries ON queries.text_id = labels.query "
+                "JOIN texts AS items ON items.text_id = labels.item ORDER BY part, queries.text, items.text"
+            )
 
             def batches() -> Iterator[pa.RecordBatch]:
                 while rows := labels.fetchmany(_EXPORT_ROWS):
