@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -50,6 +50,11 @@ class ExactSearcher:
         self.query_block = query_block
         self.item_block = item_block
         self.device = device or "cpu"
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What is searched how: nothing here changes what is found."""
+        return {"kind": "exact"}
 
     def __len__(self) -> int:
         return len(self.vectors)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -53,7 +53,14 @@ class TopK:
 
 @runtime_checkable
 class Searcher(Protocol):
-    """Anything that finds the best items for queries."""
+    """Anything that finds the best items for queries: ``len()`` tells how many items it knows."""
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """JSON-ready: ``kind`` and all that changes what is found (not blocks, threads, devices or paths)."""
+        ...
+
+    def __len__(self) -> int: ...
 
     def search(self, queries: QueryBatch, k: int) -> TopK:
         """The best ``k`` items of each query; equal scores stand lower item row first."""

@@ -190,8 +190,8 @@ class LabelStore:
         )  # fmt: skip
         with atomic_path(path) as temporary, self.file.reading() as connection:
             labels = connection.execute(
-                "SELECT identity, queries.text, items.text, grade, probabilities, parts.cost / parts.n_labels, written_at "
-                "FROM labels JOIN annotators USING (annotator) JOIN parts USING (part) "
+                "SELECT identity, queries.text, items.text, grade, probabilities, parts.cost / parts.n_labels, "
+                "written_at FROM labels JOIN annotators USING (annotator) JOIN parts USING (part) "
                 "JOIN texts AS queries ON queries.text_id = labels.query "
                 "JOIN texts AS items ON items.text_id = labels.item ORDER BY part, queries.text, items.text"
             )
