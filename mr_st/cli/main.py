@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 import mr_st
-from mr_st.cli import annotate, data, evaluate, hub, job, leaderboard, mine, tasks
+from mr_st.cli import annotate, data, evaluate, hub, job, leaderboard, mine, search, tasks
 from mr_st.errors import MrStError
 
 __all__ = ["app", "main"]
@@ -42,6 +42,7 @@ def _root(
 job.add_to(app)
 data.add_to(app)
 mine.add_to(app)
+search.add_to(app)
 annotate.add_to(app)
 evaluate.add_to(app)
 hub.add_to(app)
