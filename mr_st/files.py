@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import json
 import os
 import shutil
@@ -13,7 +15,20 @@ from typing import Any
 
 from mr_st.errors import MrStError, UsageError
 
-__all__ = ["atomic_folder", "atomic_path", "ensure_writable", "read_json", "read_yaml", "write_json", "write_text"]
+__all__ = [
+    "alone_in",
+    "atomic_folder",
+    "atomic_path",
+    "ensure_writable",
+    "read_json",
+    "read_yaml",
+    "write_json",
+    "write_text",
+]
+
+_CANNOT_WRITE = frozenset(
+    {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO, errno.EFBIG, errno.EMFILE}
+)
 
 
 @contextmanager
@@ -21,15 +36,16 @@ def atomic_path(target: str | Path) -> Iterator[Path]:
     """Yield a temporary path beside ``target``; on success it replaces ``target`` in one step.
 
     Raises:
-        MrStError: the folder cannot be written.
+        MrStError: the folder cannot be written, or is full; what stood at ``target`` before still does.
     """
     target = Path(target)
     temporary = _temporary_beside(target)
     try:
-        yield temporary
-        with open(temporary, "rb") as handle:
-            os.fsync(handle.fileno())
-        os.replace(temporary, target)
+        with _told_in_one_line(target):
+            yield temporary
+            with open(temporary, "rb") as handle:
+                os.fsync(handle.fileno())
+            os.replace(temporary, target)
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -41,20 +57,21 @@ def atomic_folder(target: str | Path) -> Iterator[Path]:
     What a killed run leaves behind has a name that starts with ``.tmp-`` and is never read.
 
     Raises:
-        MrStError: the parent folder cannot be written.
+        MrStError: the parent folder cannot be written, or is full; what stood at ``target`` before still does.
     """
     target = Path(target)
     temporary = _temporary_beside(target)
-    temporary.mkdir()
     try:
-        yield temporary
-        if target.exists():
-            old = _temporary_beside(target)
-            os.replace(target, old)
-            os.replace(temporary, target)
-            shutil.rmtree(old, ignore_errors=True)
-        else:
-            os.replace(temporary, target)
+        with _told_in_one_line(target):
+            temporary.mkdir()
+            yield temporary
+            if target.exists():
+                old = _temporary_beside(target)
+                os.replace(target, old)
+                os.replace(temporary, target)
+                shutil.rmtree(old, ignore_errors=True)
+            else:
+                os.replace(temporary, target)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 
@@ -127,6 +144,42 @@ def ensure_writable(folder: str | Path) -> Path:
             f"{folder}: cannot write here ({error.strerror}); choose another folder or mend its permissions"
         ) from error
     return folder
+
+
+@contextmanager
+def alone_in(folder: str | Path, mend: str = "wait for it or choose another folder") -> Iterator[None]:
+    """Hold a folder's lock; it is released when the process ends, however it ends.
+
+    Args:
+        folder: A folder that exists.
+        mend: What to do about it when another process holds the lock.
+
+    Raises:
+        MrStError: another process holds it, or the folder cannot be written.
+    """
+    path = Path(folder) / ".lock"
+    with _told_in_one_line(path):
+        handle = open(path, "w")
+    with handle:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise MrStError(f"{folder}: another run is at work in this folder; {mend}") from error
+        yield
+
+
+@contextmanager
+def _told_in_one_line(target: Path) -> Iterator[None]:
+    """An error of the file system under ``target`` (full, read-only, forbidden, broken) as one line."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in _CANNOT_WRITE:
+            raise
+        raise MrStError(
+            f"{target}: cannot be written ({os.strerror(error.errno)}); free space or choose another folder, then run "
+            "again"
+        ) from error
 
 
 def _temporary_beside(target: Path) -> Path:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import shutil
 import time
 from collections.abc import Callable, Iterator
@@ -11,8 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mr_st.errors import MrStError
-from mr_st.files import ensure_writable, read_json, write_json
+from mr_st.files import alone_in, ensure_writable, read_json, write_json
 from mr_st.identity import settings_hash
 
 __all__ = ["Step", "Steps"]
@@ -67,13 +65,7 @@ class Steps:
         Raises:
             MrStError: another process holds it.
         """
-        with open(self.folder / ".lock", "w") as handle:
-            try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError as error:
-                raise MrStError(
-                    f"{self.folder}: another run is at work in this folder; wait for it or choose another --out"
-                ) from error
+        with alone_in(self.folder, "wait for it or choose another --out"):
             yield
 
     def once(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 from pathlib import Path
@@ -9,8 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mr_st.errors import DataError, MissingExtraError, Problem, require_extra
-from mr_st.files import atomic_folder, atomic_path, ensure_writable, read_json, write_json
+from mr_st.errors import DataError, MissingExtraError, MrStError, Problem, require_extra
+from mr_st.files import alone_in, atomic_folder, atomic_path, ensure_writable, read_json, write_json
 from mr_st.grades import ESCI_FOUR_GRADES, ESCI_LABELS, THREE_GRADES, GradeScale
 from mr_st.identity import array_hash, folder_hash, model_hash, settings_hash, texts_hash
 
@@ -97,6 +98,34 @@ def test_atomic_folder_replaces_whole(tmp_path: Path) -> None:
         raise RuntimeError
     assert [p.name for p in target.iterdir()] == ["two.txt"]
     assert os.listdir(tmp_path) == ["made"]
+
+
+@pytest.mark.parametrize("atomic", [atomic_path, atomic_folder])
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EROFS, errno.EACCES])
+def test_a_full_disk_is_one_line_and_leaves_what_was(tmp_path: Path, atomic, number: int) -> None:
+    target = tmp_path / "made"
+    write_json(target / "a.json", 1) if atomic is atomic_folder else write_json(target, 1)
+    with pytest.raises(MrStError, match=rf"made: cannot be written \({os.strerror(number)}\); free space") as caught:
+        with atomic(target) as temporary:
+            if atomic is atomic_path:
+                temporary.write_text("half")
+            raise OSError(number, os.strerror(number))
+    assert "\n" not in str(caught.value)
+    assert read_json(target / "a.json" if atomic is atomic_folder else target) == 1
+    assert os.listdir(tmp_path) == ["made"]
+
+
+def test_an_error_of_reading_is_not_taken_for_one_of_writing(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError), atomic_path(tmp_path / "copy") as temporary:
+        temporary.write_text((tmp_path / "missing").read_text())
+
+
+def test_a_folder_is_held_by_one(tmp_path: Path) -> None:
+    with alone_in(tmp_path):
+        with pytest.raises(MrStError, match=r"another run is at work in this folder; wait for it"), alone_in(tmp_path):
+            pass
+    with alone_in(tmp_path):  # it is free again
+        pass
 
 
 def test_folder_hash_ignores_where_it_lies(tmp_path: Path) -> None:
