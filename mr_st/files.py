@@ -159,8 +159,8 @@ def alone_in(folder: str | Path, mend: str = "wait for it or choose another fold
     """
     path = Path(folder) / ".lock"
     with _told_in_one_line(path):
-        handle = open(path, "w")
-    with handle:
+        path.touch()
+    with path.open("w") as handle:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:

@@ -105,11 +105,11 @@ def test_atomic_folder_replaces_whole(tmp_path: Path) -> None:
 def test_a_full_disk_is_one_line_and_leaves_what_was(tmp_path: Path, atomic, number: int) -> None:
     target = tmp_path / "made"
     write_json(target / "a.json", 1) if atomic is atomic_folder else write_json(target, 1)
-    with pytest.raises(MrStError, match=rf"made: cannot be written \({os.strerror(number)}\); free space") as caught:
-        with atomic(target) as temporary:
-            if atomic is atomic_path:
-                temporary.write_text("half")
-            raise OSError(number, os.strerror(number))
+    reason = os.strerror(number)
+    with pytest.raises(MrStError, match=f"made: cannot be written .{reason}.; free") as caught, atomic(target) as half:
+        if atomic is atomic_path:
+            half.write_text("half")
+        raise OSError(number, reason)
     assert "\n" not in str(caught.value)
     assert read_json(target / "a.json" if atomic is atomic_folder else target) == 1
     assert os.listdir(tmp_path) == ["made"]
@@ -121,9 +121,9 @@ def test_an_error_of_reading_is_not_taken_for_one_of_writing(tmp_path: Path) -> 
 
 
 def test_a_folder_is_held_by_one(tmp_path: Path) -> None:
-    with alone_in(tmp_path):
-        with pytest.raises(MrStError, match=r"another run is at work in this folder; wait for it"), alone_in(tmp_path):
-            pass
+    message = "another run is at work in this folder; wait for it"
+    with alone_in(tmp_path), pytest.raises(MrStError, match=message), alone_in(tmp_path):
+        pass
     with alone_in(tmp_path):  # it is free again
         pass
 
