@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -16,28 +15,16 @@ from mr_st.encoding import ShardStore, encode
 from mr_st.errors import MrStError, UsageError
 from mr_st.files import ensure_writable
 from mr_st.identity import array_hash, model_hash, settings_hash, texts_hash
-from mr_st.mining.refinement import HARD_NEGATIVE, HARD_POSITIVE, MINED_SCHEMA, RefinementSet
+from mr_st.mining.candidates import Candidates, candidates_of, drop_judged
+from mr_st.mining.refinement import RefinementSet, mined_table
 from mr_st.mining.report import count_pairs
-from mr_st.mining.select import Selection, boundary_rank, is_judged, select_pairs
+from mr_st.mining.select import boundary_rank, select_pairs
 from mr_st.search import ExactSearcher, QueryBatch
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
 
 __all__ = ["mine"]
-
-
-@dataclass(frozen=True, eq=False)
-class _Pairs:
-    """Retrieved pairs: int64 rows of the dataset's tables, int32 ranks from 1, float32 scores; all (n,)."""
-
-    query_rows: np.ndarray
-    item_rows: np.ndarray
-    ranks: np.ndarray
-    scores: np.ndarray
-
-    def take(self, where: np.ndarray) -> _Pairs:
-        return _Pairs(*(column[where] for column in vars(self).values()))
 
 
 def mine(
@@ -114,8 +101,7 @@ def mine(
 
     retrieved = _retrieve(query_vectors, item_vectors, query_rows, pool, k)
     everywhere = dataset.judged_pairs()
-    has_label = is_judged(retrieved.query_rows, retrieved.item_rows, everywhere.query_rows, everywhere.item_rows)
-    pairs = retrieved.take(~has_label)
+    pairs, n_judged = drop_judged(retrieved, everywhere.query_rows, everywhere.item_rows)
     annotations = _annotate(
         annotator, dataset, pairs, item_text_levels, max_chars, chunk_size,
         None if work is None else work / "annotations", show_progress,
@@ -138,11 +124,14 @@ def mine(
         "queries": len(query_rows),
         "items": len(pool),
         "pairs": count_pairs(
-            has_label, pairs.ranks, annotations.grades, selection,
+            pairs.query_rows, pairs.ranks, annotations.grades, selection,
             k=k, last_negative_rank=last_negative_rank, n_grades=dataset.scale.n_grades,
+            retrieved=len(retrieved), dropped={"already_judged": n_judged},
         ),
     }  # fmt: skip
-    return RefinementSet(dataset, _table(dataset, pairs, annotations, selection, annotator.identity), report, split)
+    return RefinementSet(
+        dataset, mined_table(dataset, pairs, annotations, selection, annotator.identity), report, split
+    )
 
 
 def _check(
@@ -167,21 +156,16 @@ def _check(
 
 def _retrieve(
     query_vectors: np.ndarray, item_vectors: np.ndarray, query_rows: np.ndarray, pool: np.ndarray, k: int
-) -> _Pairs:
+) -> Candidates:
     """Every query's top k of the pool, in the order of query and rank."""
     top = ExactSearcher(item_vectors).search(QueryBatch(vectors=query_vectors), k)
-    return _Pairs(
-        query_rows=np.repeat(query_rows, k),
-        item_rows=pool[top.ids.ravel()],
-        ranks=np.tile(np.arange(1, k + 1, dtype=np.int32), len(query_rows)),
-        scores=top.scores.ravel(),
-    )
+    return candidates_of(top, query_rows, pool)
 
 
 def _annotate(
     annotator: Annotator,
     dataset: GradedDataset,
-    pairs: _Pairs,
+    pairs: Candidates,
     item_text_levels: int | None,
     max_chars: int | None,
     chunk_size: int,
@@ -215,7 +199,11 @@ def _annotate(
 
 
 def _annotation_key(
-    annotator: Annotator, dataset: GradedDataset, pairs: _Pairs, item_text_levels: int | None, max_chars: int | None
+    annotator: Annotator,
+    dataset: GradedDataset,
+    pairs: Candidates,
+    item_text_levels: int | None,
+    max_chars: int | None,
 ) -> str:
     """Hash of who grades what: the annotator and all that a PairTable would show it, in order."""
     queries = arrow_table(dataset.queries).take(pa.array(np.unique(pairs.query_rows)))
@@ -243,24 +231,3 @@ def _check_answer(answer: Annotations, n_pairs: int, n_grades: int, identity: st
             f"{identity}: grades 0..{answer.n_grades - 1}, but the dataset's scale is 0..{n_grades - 1}; use an "
             "annotator of the same scale"
         )
-
-
-def _table(
-    dataset: GradedDataset, pairs: _Pairs, annotations: Annotations, selection: Selection, identity: str
-) -> pa.Table:
-    taken = np.flatnonzero(selection.taken)
-    pairs, annotations = pairs.take(taken), annotations.take(taken)
-    reasons = np.where(selection.hard_negatives[taken], HARD_NEGATIVE, HARD_POSITIVE)
-    return pa.table(
-        {
-            "query_id": arrow_table(dataset.queries)["query_id"].take(pa.array(pairs.query_rows)),
-            "item_id": arrow_table(dataset.items)["item_id"].take(pa.array(pairs.item_rows)),
-            "grade": annotations.grades,
-            "rank": pairs.ranks,
-            "score": pairs.scores,
-            "confidence": annotations.confidence,
-            "annotator": pa.array([identity] * len(taken), pa.string()),
-            "reason": pa.array(reasons.tolist(), pa.string()),
-        },
-        schema=MINED_SCHEMA,
-    ).combine_chunks()

@@ -97,8 +97,8 @@ def test_by_hand(dataset):
     assert pairs["taken_by_kind"]["hard negative"]["by_grade"] == {"0": 1, "1": 0, "2": 0}
     # ranks 5, 4 and 6 of 6 stand in deciles 8, 6 and 9
     assert pairs["taken_by_kind"]["hard positive"]["by_rank_decile"] == [0, 0, 0, 0, 0, 0, 1, 0, 1, 1]
-    assert pairs["would_be_negatives"]["to_boundary"] == {"pairs": 1, "positive": 0, "share_positive": 0.0}
-    assert pairs["would_be_negatives"]["to_k"] == {"pairs": 5, "positive": 3, "share_positive": 0.6}
+    assert pairs["would_be_negatives"]["to_boundary"].items() >= {"pairs": 1, "positive": 0, "share_positive": 0.0}.items()
+    assert pairs["would_be_negatives"]["to_k"].items() >= {"pairs": 5, "positive": 3, "share_positive": 0.6}.items()
     assert (refinement.report["queries"], refinement.report["items"]) == (2, 6)
 
 
