@@ -1,27 +1,22 @@
-"""Encode texts with a SentenceTransformer: each distinct text once, in shards that outlive a killed run."""
+"""Encode texts with a SentenceTransformer, each distinct text once; what is kept in a store outlives a killed run."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mr_st.encoding.shards import ShardStore
+from mr_st.encoding.encode_stage import EncodeStage
+from mr_st.encoding.shard_folder import ShardFolder
+from mr_st.encoding.text_encoder import Side, TextEncoder, prompt_of
 from mr_st.errors import MrStError, UsageError
-from mr_st.files import write_json
-from mr_st.identity import model_hash, settings_hash, texts_hash
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
 
 __all__ = ["encode", "prompt_of"]
-
-Side = Literal["query", "item"]
-
-_PROMPT_NAMES = {"query": ("query",), "item": ("document", "passage", "corpus")}
-_BATCHES_PER_CALL = 8  # how often the progress bar moves
 
 
 def encode(
@@ -33,12 +28,11 @@ def encode(
     shard_size: int = 4096,
     show_progress: bool = False,
 ) -> np.ndarray:
-    """Encode texts as queries or items, through the model's own prompts and routes.
+    """Encode texts as queries or items, through the model's own prompts and routes, into memory.
 
-    Distinct texts are sorted by length and encoded once. With a store, each shard is written as it is finished, under
-    ``store/<key>/`` where the key hashes the model's weights and settings, the side, its prompt and the texts: a rerun
-    encodes missing or damaged shards only, and a retrained model never meets old vectors. Texts in another order, or
-    repeated, find the same shards.
+    Distinct texts are sorted by length and encoded once. With a store, each shard is written as it is finished (see
+    :class:`EncodeStage`): a rerun encodes missing or damaged shards only, a retrained model never meets old vectors,
+    and texts in another order, repeated, or among others find the vectors that are there.
 
     Args:
         model: Anything with ``encode_query`` and ``encode_document`` as SentenceTransformer has them.
@@ -58,112 +52,80 @@ def encode(
 
     Source: ours.
     """
-    _check_arguments(texts, side, batch_size, shard_size)
+    _check_arguments(texts, shard_size)
+    encoder = TextEncoder(model, side, batch_size)
     distinct = sorted(set(texts), key=lambda text: (-len(text), text))
+    if not distinct:
+        return np.empty((0, _dimension(model)), dtype=np.float32)
     row_of = {text: row for row, text in enumerate(distinct)}
     rows = np.fromiter((row_of[text] for text in texts), dtype=np.int64, count=len(texts))
     by_row = np.argsort(rows, kind="stable")  # positions in `texts`, grouped by distinct text
     sorted_rows = rows[by_row]
+    places = _FirstPlaces(by_row, sorted_rows, len(distinct))
 
-    shards = None if store is None else _open_store(Path(store), model, side, distinct)
-    vectors: np.ndarray | None = None
-    for start, shard in _shards(model, distinct, side, shards, batch_size, shard_size, show_progress, texts):
-        if vectors is None:
-            vectors = np.empty((len(texts), shard.shape[1]), dtype=np.float32)
-        first, last = np.searchsorted(sorted_rows, [start, start + len(shard)])
-        vectors[by_row[first:last]] = shard[sorted_rows[first:last] - start]
-    return np.empty((0, _dimension(model)), dtype=np.float32) if vectors is None else vectors
+    from tqdm.auto import tqdm
+
+    with tqdm(total=len(distinct), desc=f"encode {side}", unit="text", disable=not show_progress) as progress:
+        if store is None:
+            shards = (
+                encoder.unit_vectors(
+                    distinct[start : start + shard_size],
+                    lambda position, start=start: places[start + position],
+                    advance=progress.update,
+                )
+                for start in range(0, len(distinct), shard_size)
+            )
+        else:
+            stage = EncodeStage(
+                model, distinct, side, ShardFolder(store),
+                batch_size=batch_size, shard_size=shard_size, dtype="float32", ids=places,
+            )  # fmt: skip
+            shards = (_kept_or_made(stage, shard, progress.update) for shard in range(len(stage.sizes)))
+        vectors: np.ndarray | None = None
+        start = 0
+        for shard in shards:
+            if vectors is None:
+                vectors = np.empty((len(texts), shard.shape[1]), dtype=np.float32)
+            first, last = np.searchsorted(sorted_rows, [start, start + len(shard)])
+            vectors[by_row[first:last]] = shard[sorted_rows[first:last] - start]
+            start += len(shard)
+    assert vectors is not None
+    return vectors
 
 
-def prompt_of(model: SentenceTransformer, side: Side) -> str:
-    """The prompt that the model puts before texts of this side, ``""`` where it has none.
+class _FirstPlaces(Sequence[str]):
+    """What a message calls a distinct text: its first place among all texts."""
 
-    Args:
-        model: A SentenceTransformer.
-        side: ``"query"`` or ``"item"``.
-    """
-    prompts = getattr(model, "prompts", None) or {}
-    for name in (*_PROMPT_NAMES[side], getattr(model, "default_prompt_name", None)):
-        if name in prompts:
-            return prompts[name] or ""
-    return ""
+    def __init__(self, by_row: np.ndarray, sorted_rows: np.ndarray, n_distinct: int):
+        self.by_row, self.sorted_rows, self.n_distinct = by_row, sorted_rows, n_distinct
+
+    def __len__(self) -> int:
+        return self.n_distinct
+
+    def __getitem__(self, row: Any) -> Any:
+        return f"texts[{self.by_row[np.searchsorted(self.sorted_rows, row)]}]"
 
 
-def _check_arguments(texts: Sequence[str], side: str, batch_size: int, shard_size: int) -> None:
-    if side not in _PROMPT_NAMES:
-        raise UsageError(f"side is {side!r}; expected 'query' or 'item'")
-    if batch_size < 1 or shard_size < 1:
-        raise UsageError(f"batch_size is {batch_size} and shard_size {shard_size}; both must be 1 or more")
+def _kept_or_made(stage: EncodeStage, shard: int, advance: Callable[[int], object]) -> np.ndarray:
+    kept = stage.read(shard)
+    if kept is not None:
+        advance(len(kept))
+        return kept
+    stage.run(shard, advance)
+    made = stage.read(shard)
+    if made is None:
+        raise MrStError(f"{stage.folder.url}: a shard cannot be read after writing it; check the disk and run again")
+    return made
+
+
+def _check_arguments(texts: Sequence[str], shard_size: int) -> None:
+    if shard_size < 1:
+        raise UsageError(f"shard_size is {shard_size}; it must be 1 or more")
     if isinstance(texts, str):
         raise UsageError("texts is one string; pass a list of strings")
     for index, text in enumerate(texts):
         if not isinstance(text, str):
             raise UsageError(f"texts[{index}] is {type(text).__name__}; every text must be a string")
-
-
-def _open_store(store: Path, model: SentenceTransformer, side: Side, distinct: list[str]) -> ShardStore:
-    about = {
-        "model": model_hash(model),
-        "side": side,
-        "prompt": prompt_of(model, side),
-        "texts": texts_hash(distinct),
-        "n_texts": len(distinct),
-    }
-    folder = store / settings_hash(about)
-    if not (folder / "about.json").exists():
-        write_json(folder / "about.json", about)
-    return ShardStore(folder)
-
-
-def _shards(
-    model: SentenceTransformer,
-    distinct: list[str],
-    side: Side,
-    shards: ShardStore | None,
-    batch_size: int,
-    shard_size: int,
-    show_progress: bool,
-    texts: Sequence[str],
-) -> Iterator[tuple[int, np.ndarray]]:
-    """Yield (first row, vectors) of every shard, from the store where it has them."""
-    from tqdm.auto import tqdm
-
-    with tqdm(total=len(distinct), desc=f"encode {side}", unit="text", disable=not show_progress) as progress:
-        for start in range(0, len(distinct), shard_size):
-            stop = min(start + shard_size, len(distinct))
-            shard = shards.read(start, stop) if shards is not None else None
-            if shard is None:
-                shard = np.concatenate(
-                    [
-                        _encode_block(model, distinct[first : min(first + batch_size * _BATCHES_PER_CALL, stop)], side,
-                                      batch_size, texts, progress)
-                        for first in range(start, stop, batch_size * _BATCHES_PER_CALL)
-                    ]
-                )  # fmt: skip
-                if shards is not None:
-                    shards.write(start, shard)
-            else:
-                progress.update(stop - start)
-            yield start, shard
-
-
-def _encode_block(
-    model: SentenceTransformer, block: list[str], side: Side, batch_size: int, texts: Sequence[str], progress: Any
-) -> np.ndarray:
-    run = model.encode_query if side == "query" else model.encode_document
-    vectors = np.asarray(run(block, batch_size=batch_size, show_progress_bar=False), dtype=np.float32)
-    # The norm in float64, so that a tiny but real vector is told from zero.
-    norms = np.linalg.norm(vectors.astype(np.float64), axis=1, keepdims=True)
-    bad = np.flatnonzero(~(np.isfinite(norms[:, 0]) & (norms[:, 0] > 0)))
-    if len(bad):
-        text = block[bad[0]]
-        what = "zero" if np.isfinite(norms[bad[0], 0]) else "not finite"
-        raise MrStError(
-            f"texts[{list(texts).index(text)}] ({text[:60]!r}): its {side} vector is {what}; "
-            "the model's weights are damaged or its training diverged: use an earlier checkpoint"
-        )
-    progress.update(len(block))
-    return (vectors / norms).astype(np.float32)
 
 
 def _dimension(model: SentenceTransformer) -> int:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import io
+import json
 import logging
 import os
 import zipfile
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -19,6 +22,8 @@ if TYPE_CHECKING:
 __all__ = ["ShardFolder"]
 
 logger = logging.getLogger(__name__)
+
+_REMOTE_BLOCK = 1 << 22  # bytes fetched at once where only some arrays of a far file are read
 
 
 class ShardFolder:
@@ -50,43 +55,53 @@ class ShardFolder:
         """
         buffer = io.BytesIO()
         np.savez(buffer, allow_pickle=False, **arrays)  # type: ignore[arg-type]
-        fs, folder = self._opened()
-        temporary = f"{folder}/.tmp-{name}-{os.getpid()}-{os.urandom(4).hex()}"
-        try:
-            fs.makedirs(folder, exist_ok=True)
-            try:
-                with fs.open(temporary, "wb") as handle:
-                    handle.write(buffer.getbuffer())
-                    if self.is_local:
-                        handle.flush()
-                        os.fsync(handle.fileno())
-                fs.mv(temporary, self._path(folder, name))
-            except BaseException:
-                if fs.exists(temporary):
-                    fs.rm(temporary)
-                raise
-        except OSError as error:
-            reason = error.strerror or str(error)
-            raise MrStError(
-                f"{self.url}: cannot write shard {name} ({reason}); free space or mend the folder, then run again: "
-                "finished shards are kept"
-            ) from error
+        self._put(f"{name}.npz", buffer.getbuffer())
 
-    def read(self, name: str) -> dict[str, np.ndarray] | None:
-        """The arrays of a shard, or None where it is missing or damaged (a damaged one is removed)."""
+    def describe(self, about: Mapping[str, Any]) -> None:
+        """Write ``about.json``, what the folder holds, for people to read; one that is there stays.
+
+        Raises:
+            MrStError: the folder cannot be written, or is full.
+        """
+        fs, folder = self._opened()
+        if not fs.exists(f"{folder}/about.json"):
+            self._put("about.json", (json.dumps(about, indent=2, ensure_ascii=False) + "\n").encode())
+
+    def read(self, name: str, only: Sequence[str] | None = None) -> dict[str, np.ndarray] | None:
+        """The arrays of a shard, or None where it is missing or damaged (a damaged one is removed).
+
+        Args:
+            name: The shard.
+            only: Read these arrays and no others, also from afar.
+
+        Raises:
+            MrStError: the folder cannot be read.
+        """
         fs, folder = self._opened()
         path = self._path(folder, name)
         try:
-            data = fs.cat_file(path)
-        except FileNotFoundError:
+            handle = fs.open(path, "rb", **({} if self.is_local else {"block_size": _REMOTE_BLOCK}))
+        except (FileNotFoundError, NotADirectoryError):
             return None
+        except OSError as error:
+            raise MrStError(f"{self.url}: cannot read shard {name} ({_reason(error)}); mend the folder") from error
         try:
-            with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
-                return {key: arrays[key] for key in arrays.files}
-        except (zipfile.BadZipFile, ValueError, EOFError, KeyError, OSError):
-            logger.warning("%s: shard %s is damaged; it is made again", self.url, name)
+            with handle, zipfile.ZipFile(handle) as file:
+                members = file.namelist() if only is None else [f"{array}.npy" for array in only]
+                # Each member is read whole, and so checked against its sum, before NumPy believes its header.
+                return {
+                    member.removesuffix(".npy"): np.load(io.BytesIO(file.read(member)), allow_pickle=False)
+                    for member in members
+                }
+        except OSError as error:
+            if error.errno is not None:
+                raise MrStError(f"{self.url}: cannot read shard {name} ({_reason(error)}); mend the folder") from error
+        except Exception:  # whatever zipfile and NumPy make of damaged bytes
+            pass
+        logger.warning("%s: shard %s is damaged; it is made again", self.url, name)
+        with suppress(OSError):
             fs.rm(path)
-            return None
+        return None
 
     def has(self, name: str) -> bool:
         """Whether the shard is there; damage is found on reading."""
@@ -107,6 +122,28 @@ class ShardFolder:
         fs, _ = self._opened()
         return "file" in ([fs.protocol] if isinstance(fs.protocol, str) else fs.protocol)
 
+    def _put(self, file: str, data: bytes | memoryview) -> None:
+        fs, folder = self._opened()
+        temporary = f"{folder}/.tmp-{file}-{os.getpid()}-{os.urandom(4).hex()}"
+        try:
+            fs.makedirs(folder, exist_ok=True)
+            try:
+                with fs.open(temporary, "wb") as handle:
+                    handle.write(data)
+                    if self.is_local:
+                        handle.flush()
+                        os.fsync(handle.fileno())
+                fs.mv(temporary, f"{folder}/{file}")
+            except BaseException:
+                if fs.exists(temporary):
+                    fs.rm(temporary)
+                raise
+        except OSError as error:
+            raise MrStError(
+                f"{self.url}: cannot write here ({_reason(error)}, {file}); free space, or mend the folder or its "
+                "permissions, then run again: finished shards are kept"
+            ) from error
+
     def _opened(self) -> tuple[AbstractFileSystem, str]:
         from fsspec.core import url_to_fs
 
@@ -116,3 +153,7 @@ class ShardFolder:
     @staticmethod
     def _path(folder: str, name: str) -> str:
         return f"{folder}/{name}.npz"
+
+
+def _reason(error: OSError) -> str:
+    return error.strerror or str(error)

@@ -121,7 +121,7 @@ def test_interrupted_run_encodes_the_missing_shards_only(model, tmp_path):
 def test_a_damaged_shard_is_encoded_again(model, tmp_path, damage, caplog):
     texts = [f"lamp {n}" for n in range(6)]
     whole = encode(model, texts, "item", store=tmp_path, shard_size=2)
-    shard = sorted(tmp_path.rglob("*.npy"))[1]
+    shard = sorted(tmp_path.rglob("*.npz"))[1]
     data = bytearray(shard.read_bytes())
     if damage == "flip":
         data[len(data) // 2] ^= 1
@@ -133,10 +133,10 @@ def test_a_damaged_shard_is_encoded_again(model, tmp_path, damage, caplog):
     np.testing.assert_array_equal(again, whole)
 
 
-def test_shards_are_plain_npy_files(model, tmp_path):
+def test_shards_are_plain_npz_files(model, tmp_path):
     vectors = encode(model, ["mug", "lamp"], "item", store=tmp_path)
-    (shard,) = tmp_path.rglob("*.npy")
-    np.testing.assert_array_equal(np.load(shard), vectors[[1, 0]])  # longest first
+    (shard,) = tmp_path.rglob("*.npz")
+    np.testing.assert_array_equal(np.load(shard)["vectors"], vectors[[1, 0]])  # longest first
 
 
 KILLED = """
@@ -160,7 +160,7 @@ def test_kill_9_loses_no_finished_shard(model, tiny_base, tmp_path):
     process = subprocess.Popen([sys.executable, "-c", KILLED, str(tiny_base), str(store)])
     try:
         deadline = time.monotonic() + 120
-        while len(list(store.rglob("[0-9]*.npy"))) < 2:
+        while len(list(store.rglob("[0-9a-f]*.npz"))) < 2:
             assert process.poll() is None, "the run ended by itself"
             assert time.monotonic() < deadline
             time.sleep(0.02)
@@ -168,7 +168,7 @@ def test_kill_9_loses_no_finished_shard(model, tiny_base, tmp_path):
     finally:
         process.kill()
         process.wait()
-    finished = {path.name for path in store.rglob("[0-9]*.npy")}
+    finished = {path.name for path in store.rglob("[0-9a-f]*.npz")}
     assert 2 <= len(finished) < 20
     counting = Counting(model)
     texts = [f"mug {n:02d}" for n in range(40)]
@@ -182,7 +182,7 @@ def test_bad_vectors_are_refused_and_the_text_is_named(model, tiny_base, tmp_pat
     broken[0].auto_model.embeddings.word_embeddings.weight.data[:] = float("nan")
     with pytest.raises(MrStError, match=r"texts\[0\].*not finite"):
         encode(broken, ["mug"], "item", store=tmp_path)
-    assert list(tmp_path.rglob("*.npy")) == []
+    assert list(tmp_path.rglob("*.npz")) == []
 
     class Zero(Counting):
         def encode_document(self, texts, **options):
