@@ -255,7 +255,7 @@ def _build(
         for text in tqdm(texts, desc="BM25 terms", unit="item", disable=not show_progress)
     ]
     if not rows:  # nothing to weigh
-        return rows, {name: np.zeros(name == "indptr", dtype=dtype) for name, dtype in _ARRAYS.items()}
+        return rows, {name: np.zeros(int(name == "indptr"), dtype=dtype) for name, dtype in _ARRAYS.items()}
     index = bm25s.BM25(k1=k1, b=b, method=method, backend="numpy", csc_backend="numpy")
     index.index((items, rows), create_empty_token=False, show_progress=show_progress)
     return rows, {name: np.ascontiguousarray(index.scores[name], dtype=dtype) for name, dtype in _ARRAYS.items()}
