@@ -88,6 +88,8 @@ def count_pairs(
     everything = np.ones(len(grades), dtype=bool)
     kinds = {"hard negative": selection.hard_negatives, "hard positive": selection.hard_positives}
     counts: dict[str, Any] = {
+        "k": k,
+        "last_negative_rank": last_negative_rank,
         "retrieved": retrieved,
         **dropped,
         "annotated": len(grades),
