@@ -108,6 +108,12 @@ class ShardFolder:
         fs, folder = self._opened()
         return bool(fs.exists(self._path(folder, name)))
 
+    def remove(self, name: str) -> None:
+        """Remove a shard; nothing where there is none, or where it cannot be removed."""
+        fs, folder = self._opened()
+        with suppress(OSError):
+            fs.rm(self._path(folder, name))
+
     def names(self) -> set[str]:
         """The names of all shards."""
         fs, folder = self._opened()
