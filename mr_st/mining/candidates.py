@@ -168,24 +168,27 @@ def _query_blocks(sources: Sequence[Candidates]) -> Iterator[list[Candidates]]:
 def _merge_block(sources: Sequence[Candidates]) -> Candidates:
     query_rows = np.concatenate([source.query_rows for source in sources])
     item_rows = np.concatenate([source.item_rows for source in sources])
-    order = np.lexsort((item_rows, query_rows))  # stable: a pair's sources stay in their order
-    sorted_queries, sorted_items = query_rows[order], item_rows[order]
-    is_first = np.ones(len(order), dtype=bool)
-    is_first[1:] = (sorted_queries[1:] != sorted_queries[:-1]) | (sorted_items[1:] != sorted_items[:-1])
-    pair = np.empty(len(order), dtype=np.int64)  # of each found row, the pair it is of
+    first_query, width = int(query_rows.min()), int(item_rows.max()) + 1
+    keys = (query_rows - first_query) * width + item_rows
+    order = np.argsort(keys)
+    keys = keys[order]
+    is_first = np.ones(len(keys), dtype=bool)
+    is_first[1:] = keys[1:] != keys[:-1]
+    pair = np.empty(len(keys), dtype=np.int64)  # of each found row, the pair it is of
     pair[order] = np.cumsum(is_first) - 1
-    n_pairs = int(is_first.sum())
-    ranks = np.zeros((n_pairs, sum(source.n_sources for source in sources)), dtype=np.int32)
+    keys = keys[is_first]
+    ranks = np.zeros((len(keys), sum(source.n_sources for source in sources)), dtype=np.int32)
     start = column = 0
     for source in sources:
         rows = pair[start : start + len(source)]
         ranks[rows, column : column + source.n_sources] = source.ranks
         start, column = start + len(source), column + source.n_sources
-    scores = np.full(n_pairs, np.nan, dtype=np.float32)
+    scores = np.full(len(keys), np.nan, dtype=np.float32)
     scores[pair[: len(sources[0])]] = sources[0].scores
-    queries, items = sorted_queries[is_first], sorted_items[is_first]
-    placed = np.lexsort((items, best_ranks(ranks), queries))
-    return Candidates(queries[placed], items[placed], ranks[placed], scores[placed])
+    queries, items = np.divmod(keys, width)
+    best = best_ranks(ranks)
+    placed = np.argsort(queries * (int(best.max()) + 1) + best, kind="stable")  # equal ones are in item order already
+    return Candidates(queries[placed] + first_query, items[placed], ranks[placed], scores[placed])
 
 
 def with_scores(
@@ -216,13 +219,19 @@ def with_scores(
     step = max(1, _BLOCK_VALUES // max(1, 2 * query_vectors.shape[1]))
     for start in range(0, len(missing), step):
         rows = slice(start, start + step)
-        queries = query_vectors[query_at[rows]].astype(np.float32).astype(np.float64)
-        items = item_vectors[item_at[rows]].astype(np.float32).astype(np.float64)
+        queries, items = _lifted(query_vectors[query_at[rows]]), _lifted(item_vectors[item_at[rows]])
         scores[missing[rows]] = np.einsum("nd,nd->n", queries, items)
     return Candidates(candidates.query_rows, candidates.item_rows, candidates.ranks, scores)
 
 
-def positions_of(rows: np.ndarray, known: np.ndarray | None, n_vectors: int, what: str) -> np.ndarray:
+def _lifted(vectors: np.ndarray) -> np.ndarray:
+    """Float64, from float32 or narrower: a searcher sees no more digits."""
+    return (vectors.astype(np.float32) if vectors.dtype == np.float64 else vectors).astype(np.float64)
+
+
+def positions_of(
+    rows: np.ndarray, known: np.ndarray | None, n_vectors: int, what: str, allow_missing: bool = False
+) -> np.ndarray:
     """Where the vectors of the dataset's rows stand.
 
     Args:
@@ -230,27 +239,29 @@ def positions_of(rows: np.ndarray, known: np.ndarray | None, n_vectors: int, wha
         known: int (m,), the row of each vector, in any order; None: vector i is of row i.
         n_vectors: m.
         what: "query" or "item", for the message.
+        allow_missing: Give a row that is not known the position -1.
 
     Returns:
         int64 (n,), positions in ``known``.
 
     Raises:
-        UsageError: a row that is not known.
+        UsageError: a row that is not known, unless that is allowed; or another number of rows than of vectors.
     """
+    rows = np.asarray(rows, dtype=np.int64)
     if known is None:
-        positions, missing = np.asarray(rows, dtype=np.int64), (rows < 0) | (rows >= n_vectors)
+        positions, missing = rows, (rows < 0) | (rows >= n_vectors)
     else:
         known = np.asarray(known, dtype=np.int64)
         if len(known) != n_vectors:
             raise UsageError(f"{n_vectors:,} {what} vectors for {len(known):,} {what} rows; give one of each")
-        order = None if (np.diff(known) > 0).all() else np.argsort(known, kind="stable")
-        ascending = known if order is None else known[order]
-        at = np.searchsorted(ascending, rows)
-        missing = (at == len(known)) | (ascending[np.minimum(at, len(known) - 1)] != rows) if len(known) else rows >= 0
-        positions = at if order is None else order[np.minimum(at, len(known) - 1)]
+        order = np.arange(n_vectors) if (known[1:] > known[:-1]).all() else np.argsort(known, kind="stable")
+        positions = np.append(order, -1)[np.searchsorted(known, rows, sorter=order)]
+        missing = (positions < 0) | (np.append(known, -1)[positions] != rows)
     if missing.any():
-        row = int(np.asarray(rows)[np.argmax(missing)])
-        raise UsageError(f"{what} row {row:,} has no vector under the model; encode every searched {what}")
+        if not allow_missing:
+            row = int(rows[np.argmax(missing)])
+            raise UsageError(f"{what} row {row:,} has no vector under the model; encode every searched {what}")
+        positions = np.where(missing, -1, positions)
     return positions
 
 
@@ -345,9 +356,26 @@ def found_by(ranks: np.ndarray, names: Sequence[str]) -> np.ndarray:
     """
     if ranks.ndim != 2 or ranks.shape[1] != len(names):
         raise UsageError(f"{len(names)} source names for ranks of shape {ranks.shape}; give one name a source")
-    codes = np.zeros(len(ranks), dtype=np.int64)
-    for source in range(len(names)):
-        codes |= (ranks[:, source] > 0).astype(np.int64) << source
-    seen, which = np.unique(codes, return_inverse=True)
-    texts = ["+".join(name for n, name in enumerate(names) if code >> n & 1) for code in seen.tolist()]
+    seen, which = np.unique(source_codes(ranks), return_inverse=True)
+    texts = [source_text(code, names) for code in seen.tolist()]
     return np.array(texts, dtype=object)[which] if len(seen) else np.empty(0, dtype=object)
+
+
+def source_codes(ranks: np.ndarray) -> np.ndarray:
+    """Which sources retrieved each pair, as a number: bit s is set where source s did.
+
+    Args:
+        ranks: int (n, S), S up to 62; 0 where a source did not retrieve the pair.
+
+    Returns:
+        int64 (n,).
+    """
+    codes = np.zeros(len(ranks), dtype=np.int64)
+    for source in range(ranks.shape[1]):
+        codes |= (ranks[:, source] > 0).astype(np.int64) << source
+    return codes
+
+
+def source_text(code: int, names: Sequence[str]) -> str:
+    """The names of the sources whose bits are set, e.g. "model+bm25" for 3."""
+    return "+".join(name for source, name in enumerate(names) if code >> source & 1)

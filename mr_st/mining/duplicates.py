@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from hashlib import blake2b
+from itertools import pairwise
 
 import numpy as np
 
@@ -43,24 +44,48 @@ class ItemLikeness:
         if not 0 < self.threshold <= 1:
             raise UsageError(f"the near-duplicate threshold is {self.threshold}; it is a cosine, above 0 and up to 1")
 
-    def _units(self, item_rows: np.ndarray) -> np.ndarray | None:
-        """Unit vectors of items in float64, so that a similarity does not depend on what else is multiplied."""
-        if self.vectors is None:
-            return None
-        at = positions_of(item_rows, self.pool, len(self.vectors), "item")
-        vectors = np.asarray(self.vectors[at], dtype=np.float64)
-        return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
 
-    def _alike(self, rows: np.ndarray, others: np.ndarray) -> np.ndarray:
-        """bool (len(rows), len(others)): which of two lists of items are near-duplicates, or the same item."""
-        alike = rows[:, None] == others[None, :]
-        if self.text_keys is not None:
-            alike |= self.text_keys[rows][:, None] == self.text_keys[others][None, :]
-        units = self._units(rows)
-        if units is not None:
-            other_units = units if others is rows else self._units(others)
-            alike |= (units @ other_units.T).astype(np.float32) >= np.float32(self.threshold)  # type: ignore[union-attr]
-        return alike
+@dataclass(frozen=True, eq=False)
+class _Items:
+    """Items with what they are compared by: int64 positions of their vectors (-1 for none), int64 text keys."""
+
+    rows: np.ndarray
+    at: np.ndarray | None
+    keys: np.ndarray | None
+
+    @classmethod
+    def of(cls, item_rows: np.ndarray, likeness: ItemLikeness, allow_missing: bool = False) -> _Items:
+        at = keys = None
+        if likeness.vectors is not None:
+            at = positions_of(item_rows, likeness.pool, len(likeness.vectors), "item", allow_missing)
+        if likeness.text_keys is not None:
+            keys = likeness.text_keys[item_rows]
+        return cls(item_rows, at, keys)
+
+    def take(self, where: slice | np.ndarray) -> _Items:
+        columns = (self.rows, self.at, self.keys)
+        return _Items(*(None if column is None else column[where] for column in columns))  # type: ignore[arg-type]
+
+    def units(self, vectors: np.ndarray) -> np.ndarray:
+        """Unit vectors in float64, zeros for an item that has none."""
+        at = np.asarray(self.at)
+        units = vectors[at].astype(np.float64)
+        units /= np.sqrt(np.einsum("nd,nd->n", units, units))[:, None]
+        units[at < 0] = 0
+        return units
+
+
+def _alike(items: _Items, others: _Items, likeness: ItemLikeness) -> np.ndarray:
+    """bool (len(items), len(others)): which are near-duplicates, or the same item."""
+    alike = items.rows[:, None] == others.rows[None, :]
+    if items.keys is not None and others.keys is not None:
+        alike |= items.keys[:, None] == others.keys[None, :]
+    if likeness.vectors is not None:
+        units = items.units(likeness.vectors)
+        other_units = units if others is items else others.units(likeness.vectors)
+        # float64 rounded to float32: the same verdict whatever else is multiplied
+        alike |= (units @ other_units.T).astype(np.float32) >= np.float32(likeness.threshold)
+    return alike
 
 
 def text_keys_of(texts: Iterable[str]) -> np.ndarray:
@@ -99,7 +124,7 @@ def near_positives(
         item_rows: int (n,), rows of the dataset's items.
         mask: bool (n,), the pairs that are asked about (the hard negatives).
         positive_query_rows: int (m,), of the judged pairs of grade 1 or more, in any order.
-        positive_item_rows: int (m,).
+        positive_item_rows: int (m,); an item that was not searched, and so has no vector, is compared by its text.
         likeness: When two items are near-duplicates.
 
     Returns:
@@ -109,12 +134,16 @@ def near_positives(
         UsageError: the pairs are not sorted by query, or an item has no vector.
     """
     order = np.argsort(positive_query_rows, kind="stable")
-    positive_queries, positive_items = positive_query_rows[order], positive_item_rows[order]
+    positive_queries = positive_query_rows[order]
+    positives = _Items.of(positive_item_rows[order], likeness, allow_missing=True)
+    asked = np.flatnonzero(mask)
+    items = _Items.of(item_rows[asked], likeness)
     near = np.zeros(len(query_rows), dtype=bool)
-    for query, rows in _by_query(query_rows, mask):
+    for query, span in _by_query(query_rows[asked]):
         start, stop = np.searchsorted(positive_queries, [query, query + 1])
         if start < stop:
-            near[rows] = likeness._alike(item_rows[rows], positive_items[start:stop]).any(axis=1)
+            alike = _alike(items.take(span), positives.take(slice(start, stop)), likeness)
+            near[asked[span]] = alike.any(axis=1)
     return near
 
 
@@ -147,12 +176,16 @@ def twins_of_harder(
         UsageError: the pairs are not sorted by query, or an item has no vector.
     """
     twins = np.zeros(len(query_rows), dtype=bool)
-    for _, rows in _by_query(query_rows, mask):
-        if len(rows) > 1:
-            rows = rows[np.argsort(priorities[rows], kind="stable")]
-            items, of_grade = item_rows[rows], grades[rows]
-            alike = likeness._alike(items, items) & (of_grade[:, None] == of_grade[None, :])
-            twins[rows] = _not_first(alike)
+    competing = np.flatnonzero(mask)
+    _check_sorted(query_rows[competing])
+    competing = competing[
+        np.lexsort((priorities[competing], query_rows[competing]))
+    ]  # stable: earlier of equals first
+    items, of_grade = _Items.of(item_rows[competing], likeness), grades[competing]
+    for _, span in _by_query(query_rows[competing]):
+        some = items.take(span)
+        alike = _alike(some, some, likeness) & (of_grade[span, None] == of_grade[None, span])
+        twins[competing[span]] = _not_first(alike)
     return twins
 
 
@@ -165,14 +198,14 @@ def _not_first(alike: np.ndarray) -> np.ndarray:
     return dropped
 
 
-def _by_query(query_rows: np.ndarray, mask: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
-    """Each query and the rows (int64, ascending) of its masked pairs."""
+def _check_sorted(query_rows: np.ndarray) -> None:
     if (query_rows[1:] < query_rows[:-1]).any():
         raise UsageError("the pairs are not in the order of their queries; sort them by query row")
-    rows = np.flatnonzero(mask)
-    if not len(rows):
-        return
-    queries = query_rows[rows]
-    starts = np.concatenate([[0], np.flatnonzero(np.diff(queries)) + 1, [len(rows)]])
-    for start, stop in zip(starts[:-1].tolist(), starts[1:].tolist(), strict=True):
-        yield int(queries[start]), rows[start:stop]
+
+
+def _by_query(query_rows: np.ndarray) -> Iterator[tuple[int, slice]]:
+    """Each query and where its pairs stand."""
+    _check_sorted(query_rows)
+    starts = np.flatnonzero(np.diff(query_rows, prepend=-1)).tolist()
+    for start, stop in pairwise([*starts, len(query_rows)]):
+        yield int(query_rows[start]), slice(start, stop)

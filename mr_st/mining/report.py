@@ -9,7 +9,7 @@ import numpy as np
 
 from mr_st.errors import UsageError
 from mr_st.measures.significance import INTERVAL_METHOD, Interval, bca_interval
-from mr_st.mining.candidates import best_ranks, found_by
+from mr_st.mining.candidates import best_ranks, source_codes, source_text
 from mr_st.mining.select import Selection
 from mr_st.mining.strata import STRATA
 
@@ -67,7 +67,7 @@ def count_pairs(
     best = best_ranks(ranks)
     positive = grades >= 1
     deciles = rank_deciles(best, k)
-    _, queries = np.unique(query_rows, return_inverse=True)
+    queries = _numbered(query_rows)
 
     def by_grade(mask: np.ndarray) -> dict[str, int]:
         return _named(np.bincount(grades[mask].astype(np.int64), minlength=n_grades))
@@ -118,8 +118,9 @@ def count_pairs(
         ],
     }
     if len(source_names) > 1:
-        found = found_by(ranks, source_names)
-        counts["by_source"] = {str(name): group(found == name) for name in sorted(set(found.tolist()))}
+        codes = source_codes(ranks)
+        combinations = sorted(np.unique(codes).tolist(), key=lambda code: (code.bit_count(), code))
+        counts["by_source"] = {source_text(code, source_names): group(codes == code) for code in combinations}
     if strata is not None:
         of_pair = np.asarray(strata)[query_rows]
         counts["by_stratum"] = {
@@ -173,6 +174,14 @@ def share_interval(queries: np.ndarray, is_positive: np.ndarray, seed: int = 0) 
     influence = positives_of - share * pairs_of
     influence[np.abs(influence) < 1e-12 * width] = 0
     return bca_interval(share, resampled, np.repeat(influence, n_of_kind))
+
+
+def _numbered(query_rows: np.ndarray) -> np.ndarray:
+    """The queries as 0, 1, 2, ... (int64 (n,))."""
+    steps = np.diff(query_rows)
+    if (steps < 0).any():
+        return np.unique(query_rows, return_inverse=True)[1].reshape(-1)
+    return np.concatenate([np.zeros(min(1, len(query_rows)), dtype=np.int64), np.cumsum(steps > 0)])
 
 
 def _named(counts: np.ndarray) -> dict[str, int]:

@@ -23,7 +23,7 @@ _PALE = 0.38  # opacity of what was not taken
 
 
 def plot_round(report: Mapping[str, Any], grade_names: Sequence[str] | None = None) -> Figure:
-    """By tenth of the ranks, the stacked shares of the grades among the annotated pairs; what was taken in full colour.
+    """By tenth of the ranks, the stacked shares of the grades among annotated pairs; what was taken in full colour.
 
     Save it with :func:`mr_st.measures.plots.save_figure`.
 
@@ -56,7 +56,7 @@ def plot_round(report: Mapping[str, Any], grade_names: Sequence[str] | None = No
     axes.spines[["top", "right"]].set_visible(False)
     axes.tick_params(labelsize=8.5)
     _legend(axes, names)
-    figure.suptitle(_title(pairs), fontsize=11.5, x=0.01, ha="left", fontweight="bold")
+    figure.suptitle(_title(pairs), fontsize=10.5, x=0.01, ha="left", fontweight="bold")
     return figure
 
 
@@ -66,8 +66,9 @@ def _title(pairs: Mapping[str, Any]) -> str:
         naive, last = pairs["would_be_negatives"]["to_k"], pairs["k"]
     between = "" if naive["low"] is None else f" [{naive['low']:.1%}, {naive['high']:.1%}]"
     return (
-        f'{naive["share_positive"]:.1%}{between} of the "negatives" to rank {last:,} are none\n'
-        f"(false negatives among {naive['pairs']:,} unjudged pairs of {naive['queries']:,} queries)"
+        f"False negatives: {naive['share_positive']:.1%}{between} of the unjudged pairs to rank {last:,} "
+        f"are graded 1 or more\n({naive['pairs']:,} pairs of {naive['queries']:,} queries, all of them negatives to a "
+        "miner without an annotator)"
     )
 
 

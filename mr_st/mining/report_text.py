@@ -16,7 +16,7 @@ _DROPPED = {
 
 
 def report_text(report: Mapping[str, Any], grade_names: Sequence[str] | None = None) -> str:
-    """What the round retrieved, dropped, annotated and took, and how many "negatives" were none.
+    """What the round retrieved, dropped, annotated and took, and the share of false negatives.
 
     Args:
         report: ``RefinementSet.report``.
@@ -39,7 +39,7 @@ def report_text(report: Mapping[str, Any], grade_names: Sequence[str] | None = N
     left = [f"{pairs[key]:,} {words}" for key, words in _DROPPED.items() if pairs[key]]
     if left:
         lines.append(f"left out   {', '.join(left)}")
-    lines += ["", 'Of the "negatives" that a miner without an annotator takes, these are none:']
+    lines += ["", "false negatives: what a miner without an annotator takes for negatives, graded 1 or more"]
     naive = pairs["would_be_negatives"]
     lines.append(f"  to the boundary, rank {pairs['last_negative_rank']:>5,}: {_share(naive['to_boundary'])}")
     lines.append(f"  to k, rank            {pairs['k']:>5,}: {_share(naive['to_k'])}")
