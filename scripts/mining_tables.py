@@ -1,0 +1,255 @@
+#!/usr/bin/env python3
+"""Renders docs/mining.json into the marked sections of docs/mining.md; each bench or study of mining owns a key there.
+
+    scripts/mining_tables.py        write the sections anew from the file as it is
+
+A section whose key is not there yet is left out, heading and all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from bench_losses import DOCS, put_into_docs
+from cost_units import read_json_or_nothing
+from study_mining_pairs import ANNOTATED, NAIVE, TITLES
+
+from mr_st.files import write_json
+
+JSON, PAGE = DOCS / "mining.json", DOCS / "mining.md"
+STAGE1 = "stage 1"
+
+
+def merge_into_docs(key: str, figures: Any) -> None:
+    """Put one key beside what docs/mining.json has of the others, and write the page's sections anew."""
+    write_json(JSON, {**read_json_or_nothing(JSON), key: figures})
+    write_sections()
+
+
+def write_sections() -> None:
+    """Write every section of docs/mining.md."""
+    found = read_json_or_nothing(JSON)
+    for key, section in SECTIONS.items():
+        put_into_docs(PAGE, key, section(found[key]) if key in found else "")
+
+
+def _interval(value: Mapping[str, Any], signed: bool = False) -> str:
+    sign = "+" if signed else ""
+    if value["value"] is None:
+        return ""
+    if value["low"] is None:
+        return f"{value['value']:{sign}.3f}"
+    return f"{value['value']:{sign}.3f} [{value['low']:{sign}.3f}, {value['high']:{sign}.3f}]"
+
+
+def _p(p: float) -> str:
+    return "<.001" if p < 0.001 else f"{p:.3f}".lstrip("0")
+
+
+def _percent(share: Mapping[str, Any]) -> str:
+    if share["value"] is None:
+        return ""
+    if share["low"] is None:
+        return f"{share['value']:.1%}"
+    return f"{share['value']:.1%} [{share['low']:.1%}, {share['high']:.1%}]"
+
+
+# ---- re-annotation ---------------------------------------------------------------------------------------------------
+
+
+def reannotation_section(found: Mapping[str, Any]) -> str:
+    """Must the retrieved pairs be judged? The study's tables."""
+    at, wrong = found["protocol"], found["false_negatives"]
+    lines = [
+        "## What re-annotation saves",
+        "",
+        "### Unjudged pairs that a naive miner calls negatives",
+        "",
+        f"Marketplace (fingerprint `{at['dataset']['fingerprint']}`), top {at['k']} of {found['mined_queries']} training "
+        f"queries by the stage-1 model of the bundled recipe; the policy, which is the truth here, grades what nobody "
+        f"judged. 95 % intervals over queries. `{found['command']}`",
+        "",
+        "| ranks | unjudged pairs | grade 1 | grade 2 | wrongly called negative |",
+        "|---|---|---|---|---|",
+    ]
+    named = [("up to the miner's boundary: ", wrong["to_boundary"]), ("all: ", wrong["to_k"])]
+    for name, row in [*(("", decile) for decile in wrong["deciles"]), *named]:
+        first, last = row["ranks"]
+        lines.append(
+            f"| {name}{first} to {last} | {row['pairs']:,} | {row['by_grade']['1']:,} | {row['by_grade']['2']:,} | "
+            f"{_percent(row['share'])} |"
+        )
+    lines += ["", "### Stage 2 on each kind of pairs", "", _training_protocol(found), ""]
+    for share, rows in found["arms"].items():
+        lines += [*_arms_table(found, rows, share), ""]
+    return "\n".join(lines + _reading(found))
+
+
+def _training_protocol(found: Mapping[str, Any]) -> str:
+    at = found["protocol"]
+    return (
+        f"From the same stage 1 (model `{at['stage1']}`), the recipe's stage 2 ({at['loss']} loss, "
+        f"{at['queries_per_batch']} queries a step at {at['learning_rate']:g}, here {at['steps']} steps), seeds "
+        f"{', '.join(map(str, at['seeds']))}. Every arm has the original judgments and, query by query, as many mined "
+        f"pairs as `mine` took (k {at['k']}, boundary {at['boundary']}). Test split, {at['queries']} queries, all "
+        f"{at['items']:,} items, gains {at['gains']}; each query's mean over the seeds, then 95 % BCa intervals over "
+        f"queries; differences against re-annotation by the paired permutation test, p of NDCG@10 Holm-corrected over "
+        "the rows. Margins are of grade 2 over 0 among the judged pairs, and worst* among all pairs of query and item."
+    )
+
+
+def _arms_table(found: Mapping[str, Any], rows: Mapping[str, Any], share: str) -> list[str]:
+    lines = [
+        f"{float(share):.0%} of stage 1's weights averaged in (the recipe's):" if float(share) else "Nothing averaged:",
+        "",
+        "| pairs | mined | of these called 0 and not | NDCG@10 | against re-annotated | p | by seed | margin, average | "
+        "worst | worst* | judged@10 |",
+        "|---|---|---|---|---|---|---|---|---|---|---|",
+    ]
+    for name, row in rows.items():
+        pairs = found["pairs"].get(name, {"pairs": None})
+        n = "" if pairs["pairs"] is None else f"{pairs['pairs']:,}"
+        false = pairs.get("false_negatives")
+        against = row.get("against", {}).get("ndcg@10")
+        seeds = " ".join(f"{value:.3f}" for value in row["ndcg@10_by_seed"].values())
+        lines.append(
+            f"| {TITLES.get(name, 'stage 1, no stage 2')} | {n} | {'' if false is None else f'{false:,}'} | "
+            f"{_interval(row['ndcg@10'])} | {'' if against is None else _interval(against, signed=True)} | "
+            f"{'' if against is None else _p(against['p_holm'])} | {seeds} | "
+            f"{_against(row, 'margin_average_2_0')} | {_against(row, 'margin_worst_2_0')} | "
+            f"{_against(row, 'margin_worst_2_0_oracle')} | {row['judged@10']['value']:.3f} |"
+        )
+    return lines
+
+
+def _against(row: Mapping[str, Any], metric: str) -> str:
+    """A metric, and how sure its difference is."""
+    value = f"{row[metric]['value']:.3f}"
+    against = row.get("against", {}).get(metric)
+    return value if against is None else f"{value} (p {_p(against['p'])})"
+
+
+def _reading(found: Mapping[str, Any]) -> list[str]:
+    """What the figures say, in words that follow from them."""
+    at, share = found["protocol"], f"{found['protocol']['average_with_start']:g}"
+    rows = found["arms"][share]
+    same = all(
+        abs(row["ndcg@10"]["value"] - row["ndcg@10_oracle"]["value"]) < 1e-9 for arm in found["arms"].values()
+        for row in arm.values()
+    )  # fmt: skip
+    naive = rows[NAIVE]["against"]["ndcg@10"]
+    if naive["p_holm"] < 0.05:
+        verdict = "worse than" if naive["value"] < 0 else "**better than**"
+    else:
+        verdict = "**not told apart from**"
+    control = rows["none"]["against"]["ndcg@10"]
+    gain = "gains" if control["value"] < 0 and control["p_holm"] < 0.05 else "**does not surely gain**"
+    lines = [
+        f"Naive negatives are {verdict} re-annotated pairs in NDCG@10 (p {_p(naive['p_holm'])}); over no mining at all, "
+        f"re-annotation {gain} ({-control['value']:+.3f}, p {_p(control['p_holm'])}).",
+    ]
+    if same:
+        lines.append(
+            "Unjudged items count as grade 0, which is no guess here: the test split's judgments hold every item above "
+            "grade 0, and with the policy as judge of all pairs each arm has the very same NDCG@10. So no arm is "
+            "helped or harmed by what nobody judged, as it could be on a real log."
+        )
+    wins = rows[NAIVE]["ndcg@10"]["value"] > rows[STAGE1]["ndcg@10"]["value"]
+    lines.append(
+        f"Against stage 1 the naive arm is {'higher' if wins else 'lower'} "
+        f"({rows[NAIVE]['ndcg@10']['value']:.3f} against {rows[STAGE1]['ndcg@10']['value']:.3f}), and "
+        f"{ANNOTATED} pairs hold hard positives that no naive miner has: part of the difference is theirs."
+    )
+    del at
+    return [" ".join(lines)]
+
+
+# ---- the cost model --------------------------------------------------------------------------------------------------
+
+
+def cost_section(found: Mapping[str, Any]) -> str:
+    """What a job of the given size costs."""
+    scale, point = found["scale"], found["point"]
+    lines = [
+        f"## What {scale['items'] / 1e6:g}M items and {scale['queries'] / 1e6:g}M queries cost",
+        "",
+        f"Unit costs measured on {found['machine']} times counts; k {scale['k']}, {scale['dim']} numbers a vector in "
+        f"float16, graphs of at most {scale['shard_items']:,} items ({scale['shards']} of them), {scale['machines']} "
+        f"machines of {scale['cores']} such cores. The cores are at work {scale['efficiency']:.0%} of the time "
+        f"(assumed). `{found['command']}`",
+        "",
+    ]
+    for name, costs in found["plans"].items():
+        lines += [*_plan_table(name, costs, scale), ""]
+    lines += [
+        f"Hours on the machines above: {_walls(found)}. The graphs need {found['machines_needed']} of those machines, or "
+        f"more, to stand in {scale['memory'] / 2**30:g} GiB of memory each (80 % of it).",
+        "",
+        "One thing changed, HNSW:",
+        "",
+        "| what | value | index and search, core-hours | all, core-hours |",
+        "|---|---|---|---|",
+        *(f"| {what} | {value} | {part:,.0f} | {whole:,.0f} |" for what, value, part, whole in found["sensitivity"]),
+        "",
+        "| unit | core-seconds, or bytes | measured in |",
+        "|---|---|---|",
+        *(f"| {name}, a {of['of']} | {of['value']:.3g} | {of['source']} |" for name, of in found["units"].items()),
+        f"| {point['dtype']} HNSW: place an item in a graph of {point['n_items']:,} | {point['add_seconds']:.3g} | "
+        f"{point['source']} |",
+        f"| ... search it, {point['candidates']} candidates, recall {point['recall']:.3f} | {point['seconds']:.3g} | "
+        f"{point['source']} |",
+        f"| ... bytes of an item | {point['item_bytes']:.0f} | {point['source']} |",
+    ]
+    return "\n".join(lines)
+
+
+def _plan_table(name: str, costs: Mapping[str, Any], scale: Mapping[str, Any]) -> list[str]:
+    totals = costs["totals"]
+    lines = [
+        f"**{name}**",
+        "",
+        "| stage | how many | core-seconds each | core-hours | stored | over the network |",
+        "|---|---|---|---|---|---|",
+    ]
+    for stage in costs["stages"]:
+        lines.append(
+            f"| {stage['name']} | {stage['count']:.3g} ({stage['of']}) | {stage['unit']:.3g} | "
+            f"{stage['core_hours']:,.0f} | {size(stage['stored'])} | {size(stage['moved'])} |"
+        )
+    price = f", {totals['price']:,.0f} at the price given" if "price" in totals else ""
+    lines.append(
+        f"| all, at {scale['efficiency']:.0%} | | | **{totals['core_hours']:,.0f}**{price} | "
+        f"{size(totals['stored_bytes'])} | {size(totals['moved_bytes'])} |"
+    )
+    return lines
+
+
+def _walls(found: Mapping[str, Any]) -> str:
+    return ", ".join(f"{name} {costs['totals']['wall_hours']:,.1f}" for name, costs in found["plans"].items())
+
+
+def size(n_bytes: float) -> str:
+    """Bytes as a person reads them.
+
+    Example:
+        >>> size(153_600_000_000), size(0)
+        ('154 GB', '')
+    """
+    if not n_bytes:
+        return ""
+    for unit, of in (("TB", 1e12), ("GB", 1e9), ("MB", 1e6)):
+        if n_bytes >= of:
+            return f"{n_bytes / of:.3g} {unit}"
+    return f"{n_bytes / 1e3:.3g} kB"
+
+
+SECTIONS: dict[str, Callable[[Any], str]] = {
+    "reannotation": reannotation_section,
+    "cost_model": cost_section,
+}
+"""Key of docs/mining.json, which is also the section's marker in docs/mining.md, to what writes the section."""
+
+
+if __name__ == "__main__":
+    write_sections()
