@@ -69,7 +69,7 @@ class _Items:
     def units(self, vectors: np.ndarray) -> np.ndarray:
         """Unit vectors in float64, zeros for an item that has none."""
         at = np.asarray(self.at)
-        units = vectors[at].astype(np.float64)
+        units = vectors[np.maximum(at, 0)].astype(np.float64)
         units /= np.sqrt(np.einsum("nd,nd->n", units, units))[:, None]
         units[at < 0] = 0
         return units
