@@ -70,15 +70,14 @@ def reannotation_section(found: Mapping[str, Any]) -> str:
         f"queries by the stage-1 model of the bundled recipe; the policy, which is the truth here, grades what nobody "
         f"judged. 95 % intervals over queries. `{found['command']}`",
         "",
-        "| ranks | unjudged pairs | grade 1 | grade 2 | wrongly called negative |",
-        "|---|---|---|---|---|",
+        "| ranks | unjudged pairs | truly above grade 0 | share wrongly called negative |",
+        "|---|---|---|---|",
     ]
     named = [("up to the miner's boundary: ", wrong["to_boundary"]), ("all: ", wrong["to_k"])]
     for name, row in [*(("", decile) for decile in wrong["deciles"]), *named]:
         first, last = row["ranks"]
         lines.append(
-            f"| {name}{first} to {last} | {row['pairs']:,} | {row['by_grade']['1']:,} | {row['by_grade']['2']:,} | "
-            f"{_percent(row['share'])} |"
+            f"| {name}{first} to {last} | {row['pairs']:,} | {row['positive']:,} | {_percent(row['share'])} |"
         )
     lines += ["", "### Stage 2 on each kind of pairs", "", _training_protocol(found), ""]
     for share, rows in found["arms"].items():

@@ -16,8 +16,8 @@ original judgments and, in each arm, the same number of further pairs a query:
 
 Same recipe of stage 2, same steps and seeds in all. Queries judged with one grade only are left out where the arm's
 pairs bring no second grade: a naive miner has no annotator to ask. Scored on the test split over the full catalogue,
-each query's mean over the seeds; intervals and paired tests over queries. --steps 100, three seeds, four arms: about
-40 minutes on one core.
+each query's mean over the seeds; intervals and paired tests over queries. Some seven minutes a seed and arm on one idle
+core; seeds come one after another, and what is there of whole seeds can be written at any time.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from bench_losses import DOCS
 from study_losses import holm
-from study_mining_pairs import ANNOTATED, DRAWN, NAIVE, ORIGINAL, RANDOM, REGRADED, arms_of, false_negatives, grades_of
+from study_mining_pairs import ANNOTATED, DRAWN, NAIVE, ORIGINAL, RANDOM, REGRADED, arms_of, false_negatives
 
 from mr_st.cli.io import quiet_libraries
 from mr_st.files import write_json
@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from mr_st.data import GradedDataset
     from mr_st.evaluation.collection import Collection
     from mr_st.measures import Judged
+    from mr_st.mining import RefinementSet
     from mr_st.recipes.steps import Step, Steps
 
 STAGE1 = "stage 1"
@@ -84,7 +85,7 @@ class Study:
         self.collection: Collection = Collection.from_dataset(self.dataset, "test")
         self.steps: Steps = Steps(options.out, lambda line: print(line, flush=True))
 
-    def mine(self) -> tuple[Any, Any]:
+    def mine(self) -> tuple[RefinementSet, RefinementSet]:
         """The miner's own round, and all unjudged pairs of the same top k."""
         from mr_st.annotation import JudgmentAnnotator
         from mr_st.mining import RefinementSet, mine
@@ -102,13 +103,13 @@ class Study:
                 found = mine(
                     model, self.dataset, annotator, k, boundary=boundary,
                     item_text_levels=self.recipe.data.item_text_levels, max_chars=self.recipe.data.max_chars,
-                    work_dir=folder / "work", show_progress=False,
+                    dtype="float32", search="exact", work_dir=folder / "work", show_progress=False,
                 )  # fmt: skip
                 found.save(folder / name)
             shutil.rmtree(folder / "work", ignore_errors=True)
             return {}
 
-        settings = {"k": k, "boundaries": {name: of[1] for name, of in rounds.items()}, **self._what()}
+        settings = {"k": k, "rounds": {name: boundary for name, (_, boundary) in rounds.items()}, **self._what()}
         step = self.steps.once("mining", "Mining", settings, work)
         mined, everything = (RefinementSet.load(step.folder / name, self.dataset) for name in rounds)
         return mined, everything
@@ -142,9 +143,9 @@ class Study:
 
         shares = (0.0,) if data is None else (0.0, self.recipe.stage2.average_with_start)
         steps = 2 if self.options.smoke else self.options.steps
-        settings = {"arm": name, "seed": seed, "steps": steps, "shares": shares, **self._what()}
+        settings: dict[str, Any] = {"arm": name, "shares": shares, **self._what()}
         if data is not None:
-            settings["judgments"] = data.fingerprint
+            settings |= {"seed": seed, "steps": steps, "judgments": data.fingerprint}
 
         def work(folder: Path) -> dict[str, Any]:
             model = load_sentence_transformer(self.stage1)
@@ -246,11 +247,8 @@ def figures_of(values: Mapping[str, Mapping[int, Mapping[str, np.ndarray]]], sha
     return rows
 
 
-def result_of(study: Study, values: Mapping[str, Any], mined: Any, everything: Any, facts: Any) -> dict[str, Any]:
+def result_of(study: Study, values: Mapping[str, Any], mined: RefinementSet, facts: dict[str, Any]) -> dict[str, Any]:
     """All that the tables need, JSON-ready."""
-    table = everything.table
-    groups = study.dataset.query_rows(table["query_id"].to_pylist())
-    grades = grades_of(study.annotator, study.dataset, table)
     settings = mined.report["settings"]
     stage2 = study.recipe.stage2
     seeds = sorted(values[ANNOTATED])
@@ -266,9 +264,7 @@ def result_of(study: Study, values: Mapping[str, Any], mined: Any, everything: A
             "loss": stage2.loss, "average_with_start": stage2.average_with_start, "seeds": seeds,
         },
         "pairs": facts,
-        "false_negatives": false_negatives(
-            groups, table["rank"].to_numpy(), grades, settings["k"], settings["last_negative_rank"]
-        ),
+        "false_negatives": false_negatives(mined.report["pairs"]),
         "mined_queries": mined.report["queries"],
         "arms": {f"{share:g}": figures_of(values, share) for share in (stage2.average_with_start, 0.0)},
     }  # fmt: skip
@@ -278,7 +274,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--run", type=Path, default=Path("runs/mr-minilm-marketplace"), help="of the bundled recipe")
     parser.add_argument("--out", type=Path, default=Path("build/study_mining"))
-    parser.add_argument("--steps", type=int, default=100, help="of stage 2 (the recipe has 200)")
+    parser.add_argument("--steps", type=int, default=200, help="of stage 2; the recipe's 200")
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
     parser.add_argument("--more", action="store_true", help="two further arms")
     parser.add_argument("--docs", action="store_true", help="write docs/mining.json and docs/mining.md's tables")
@@ -298,7 +294,7 @@ def main() -> None:
         for seed in options.seeds:  # a seed at a time, so that what is finished can be compared
             for name in (*ARMS, *(MORE if options.more else ())):
                 values.setdefault(name, {})[seed] = study.scores(name, data[name], seed, oracle)
-            result = result_of(study, values, mined, everything, facts)
+            result = result_of(study, values, mined, facts)
             write_json(options.out / "study.json", result)
     from mining_tables import merge_into_docs, reannotation_section
 

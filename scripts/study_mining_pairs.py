@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
-
-from mr_st.annotation.agreement.intervals import bootstrap_sums, interval_of
-from mr_st.measures import Interval
 
 if TYPE_CHECKING:
     from mr_st.annotation import Annotator
@@ -52,57 +50,29 @@ def first_of_each(groups: np.ndarray, priorities: np.ndarray, budgets: np.ndarra
     return taken
 
 
-def share_interval(groups: np.ndarray, counted: np.ndarray, of: np.ndarray, n_groups: int, seed: int = 0) -> Interval:
-    """The share of ``counted`` among the pairs of a mask, with its 95 % interval over queries drawn with their pairs.
+def false_negatives(counts: Mapping[str, Any]) -> dict[str, Any]:
+    """How many unjudged pairs of the top k, which a naive miner calls negatives, are none, by rank.
 
     Args:
-        groups: int (n,), the query of each pair.
-        counted: bool (n,).
-        of: bool (n,), the pairs that the share is of.
-        n_groups: Number of queries; those without a pair are left out.
-        seed: Of the bootstrap.
-    """
-    sums = np.stack([np.bincount(groups[mask], minlength=n_groups) for mask in (of & counted, of)], axis=1)
-    sums = sums[sums[:, 1] > 0].astype(np.float64)
-    if not len(sums):
-        return Interval(np.nan, np.nan, np.nan, 0)
-
-    def share(of: np.ndarray) -> np.ndarray:
-        with np.errstate(invalid="ignore", divide="ignore"):
-            return np.where(of[..., 1] > 0, of[..., 0] / of[..., 1], np.nan)
-
-    total = sums.sum(axis=0)
-    resampled = np.concatenate([share(part) for part in bootstrap_sums(sums, seed, 2000)])
-    return interval_of(float(share(total)), resampled, share(total - sums))
-
-
-def false_negatives(groups: np.ndarray, ranks: np.ndarray, grades: np.ndarray, k: int, boundary: int) -> dict[str, Any]:
-    """How many unjudged pairs of the top k, which a naive miner calls negatives, are none, by rank decile.
-
-    Args:
-        groups: int (n,), the query of each pair.
-        ranks: int (n,), 1 .. k.
-        grades: int (n,), the annotator's.
-        k: Items retrieved for a query.
-        boundary: The last rank at which the miner takes hard negatives.
+        counts: What a refinement report says of its ``pairs``.
 
     Returns:
-        JSON-ready: ``deciles``, ``to_boundary`` and ``to_k``, each with the ranks, pairs, how many are of each grade
-        above 0, and the share above 0 with its interval over queries.
+        JSON-ready: ``deciles`` (each with ``ranks``, first and last), ``to_boundary`` and ``to_k``, each with pairs,
+        how many are above grade 0, and the share of those with its interval over queries; deciles also by grade.
     """
-    n_groups, top = int(groups.max(initial=-1)) + 1, int(grades.max(initial=1))
-    edges = [-(-k * part // 10) for part in range(11)]
 
-    def of(first: int, last: int) -> dict[str, Any]:
-        mask = (ranks >= first) & (ranks <= last)
-        above = {str(grade): int((mask & (grades == grade)).sum()) for grade in range(1, top + 1)}
-        share = share_interval(groups, grades >= 1, mask, n_groups).to_dict()
-        return {"ranks": [first, last], "pairs": int(mask.sum()), "by_grade": above, "share": share}
+    def share(row: Mapping[str, Any]) -> dict[str, Any]:
+        interval = {"value": row["share_positive"], "low": row["low"], "high": row["high"], "n": row["queries"]}
+        return {"pairs": row["pairs"], "positive": row["positive"], "share": interval}
 
+    naive = counts["would_be_negatives"]
     return {
-        "deciles": [of(a + 1, b) for a, b in zip(edges, edges[1:], strict=False) if b > a],
-        "to_boundary": of(1, boundary),
-        "to_k": of(1, k),
+        "deciles": [
+            {"ranks": [row["first_rank"], row["last_rank"]], "by_grade": row["by_grade"], **share(row)}
+            for row in counts["by_rank_decile"]
+        ],
+        "to_boundary": {"ranks": [1, counts["last_negative_rank"]], **share(naive["to_boundary"])},
+        "to_k": {"ranks": [1, counts["k"]], **share(naive["to_k"])},
     }
 
 
