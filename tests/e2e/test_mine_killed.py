@@ -1,0 +1,149 @@
+"""A mining run that is killed, or has no room, or no permission: what is finished stays, and the end is the same."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+SHARED = Path(__file__).resolve().parents[1] / "shared"
+STAGES = ["encode item", "encode query", "index", "search", "measure recall", "look up labels", "annotate", "merge"]
+KILLS = {"encode item": 4, "encode query": 2, "index": 4, "search": 3, "measure recall": 1, "look up labels": 1,
+         "annotate": 3, "merge": 2}  # fmt: skip
+RESULT = ("mined.parquet", "refinement.json")
+
+
+class Zygote:
+    """A process that forks a child for each run, so that imports are paid once."""
+
+    def __init__(self, tiny_base: Path):
+        self.process = subprocess.Popen(
+            [sys.executable, str(SHARED / "mining_zygote.py"), str(tiny_base)],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+            env={**os.environ, "OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false"},
+        )  # fmt: skip
+        assert self.line() == "ready"
+
+    def line(self) -> str:
+        assert self.process.stdout is not None
+        line = self.process.stdout.readline().strip()
+        assert line, "the process that forks has died"
+        return line
+
+    def order(self, **words: object) -> None:
+        assert self.process.stdin is not None
+        self.process.stdin.write(json.dumps(words) + "\n")
+        self.process.stdin.flush()
+
+    def mine(self, out: Path, kill_in: str | None = None, delay: float = 0.0) -> tuple[int, dict[str, float]]:
+        """One run; killed ``delay`` seconds after a stage began. Its exit code, and when each stage began."""
+        self.order(out=str(out), cli=None)
+        child, begun = 0, {}
+        while True:
+            kind, _, rest = self.line().partition(" ")
+            if kind == "pid":
+                child = int(rest)
+            elif kind == "stage":
+                begun[rest] = time.monotonic()
+            else:
+                assert kind == "ended"
+                return int(rest), {**begun, "end": time.monotonic()}
+            if child and kill_in in begun:
+                time.sleep(delay)
+                with suppress(ProcessLookupError):  # it was quicker than the run before
+                    os.kill(child, signal.SIGKILL)
+                kill_in = None
+
+    def cli(self, log: Path, *words: str) -> tuple[int, str]:
+        """One run of ``mr-st``: its exit code and what it wrote to standard error."""
+        self.order(cli=[*words], log=str(log), out="")
+        while not (line := self.line()).startswith("ended"):
+            pass
+        return int(line.split()[1]), log.read_text()
+
+
+@pytest.fixture(scope="module")
+def zygote(tiny_base: Path) -> Iterator[Zygote]:
+    zygote = Zygote(tiny_base)
+    yield zygote
+    zygote.process.kill()
+    zygote.process.communicate()
+
+
+def bytes_of(out: Path) -> list[bytes]:
+    return [(out / "refinement" / name).read_bytes() for name in RESULT]
+
+
+def finished(work: Path) -> dict[str, tuple[int, int]]:
+    """Inode and time of every finished shard; a graph is finished when its record stands beside it."""
+    files = [path for path in work.rglob("*") if path.is_file() and not path.name.startswith(".")]
+    whole = [path for path in files if path.suffix != ".usearch" or path.with_suffix(".json").exists()]
+    kept = [path for path in whole if path.name != "last_run.json"]
+    return {str(path.relative_to(work)): (path.stat().st_ino, path.stat().st_mtime_ns) for path in kept}
+
+
+def shards_by_stage(work: Path) -> Counter[str]:
+    """How many finished shards of each stage a log of a rerun must count."""
+    of: Counter[str] = Counter()
+    for name in finished(work):
+        if name.startswith("vectors/") and name.endswith(".npz"):
+            about = json.loads((work / name).with_name("about.json").read_text())
+            of[f"encode {about['side']}"] += 1
+        elif name.startswith("index/") and name.endswith(".usearch"):
+            of["index"] += 1
+        elif name.startswith("search/"):
+            of["search"] += 1
+        elif name.startswith("recall/"):
+            of["measure recall"] += 1
+        elif "/known-" in name:
+            of["look up labels"] += 1
+        elif "/pairs-" in name:
+            of["annotate"] += 1
+    return of
+
+
+@pytest.mark.slow
+def test_killed_at_twenty_random_moments(zygote: Zygote, tmp_path: Path) -> None:
+    code, begun = zygote.mine(tmp_path / "whole")
+    assert code == 0
+    assert list(begun) == [*STAGES, "end"]
+    expected = bytes_of(tmp_path / "whole")
+    all_shards = shards_by_stage(tmp_path / "whole" / "work")
+    assert min(all_shards[stage] for stage in ("encode item", "index", "search", "annotate")) >= 2, all_shards
+    seconds = dict(zip(STAGES, [later - earlier for earlier, later in zip(
+        list(begun.values())[:-1], list(begun.values())[1:], strict=True)], strict=True))  # fmt: skip
+
+    draw, n_kills, hit = random.Random(4), 0, Counter()
+    for stage, n in KILLS.items():
+        for number in range(n):
+            out = tmp_path / f"{stage.replace(' ', '-')}-{number}"
+            delay = draw.uniform(0, 0.95) * seconds[stage]
+            while zygote.mine(out, kill_in=stage, delay=delay)[0] != -signal.SIGKILL:
+                shutil.rmtree(out)  # it was quicker this time: once more, earlier
+                delay /= 2
+            n_kills += 1
+            left = finished(out / "work")
+            done = shards_by_stage(out / "work")
+            hit[stage] += 0 < done[stage] < all_shards[stage]
+            code, _ = zygote.mine(out)
+            assert code == 0, stage
+            assert bytes_of(out) == expected, stage
+            now = finished(out / "work")
+            assert {name: now.get(name) for name in left} == left, f"a finished shard was written again ({stage})"
+            log = {line["stage"]: line for line in json.loads((out / "work" / "last_run.json").read_text())}
+            assert {name: line["done_before"] for name, line in log.items()} == {name: done[name] for name in log}
+            assert shards_by_stage(out / "work") == all_shards
+            shutil.rmtree(out)
+    assert n_kills == 20
+    assert sum(hit.values()) >= 5, f"hardly a kill fell between the shards of a stage: {hit}"
