@@ -3,7 +3,6 @@
 from mr_st.encoding.encode import encode, prompt_of
 from mr_st.encoding.encode_stage import EncodeStage
 from mr_st.encoding.shard_folder import ShardFolder
-from mr_st.encoding.shards import ShardStore
 from mr_st.encoding.vectors import Vectors
 
-__all__ = ["EncodeStage", "ShardFolder", "ShardStore", "Vectors", "encode", "prompt_of"]
+__all__ = ["EncodeStage", "ShardFolder", "Vectors", "encode", "prompt_of"]

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 
 from mr_st.annotation.protocol import Annotations, Annotator
 from mr_st.encoding.shard_folder import ShardFolder
-from mr_st.errors import MrStError, UsageError
+from mr_st.errors import MrStError
 from mr_st.identity import array_hash, settings_hash
-from mr_st.mining.pair_keys import find_keys, pair_keys
+from mr_st.mining.pair_keys import find_keys
 from mr_st.mining.shard_stage import ShardStage
 from mr_st.mining.shared_dataset import SharedDataset
 

@@ -144,9 +144,9 @@ def _sizes(sizes: ShardSizes | None, chunk_size: int | None) -> ShardSizes:
 
 
 def _default_engine() -> Engine:
-    from mr_st.mining.engines.local import LocalEngine
+    from mr_st.mining.engines.choose import engine_of
 
-    return LocalEngine()
+    return engine_of()
 
 
 @contextmanager

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from contextlib import AbstractContextManager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -32,6 +31,7 @@ from mr_st.mining.settings import MiningSettings
 from mr_st.mining.shared_dataset import SharedDataset
 from mr_st.mining.strata import STRATA, query_strata, shares_of_strata, within_budget
 from mr_st.mining.text_search_stage import TextSearchStage
+from mr_st.search.cost import choose_plan
 from mr_st.search.protocol import TopK
 
 if TYPE_CHECKING:
@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 __all__ = ["MiningRound", "ShardSizes", "Workplace"]
 
 BM25 = "bm25"
+_PLAN_MEMORY = 8 * 2**30  # what a plan may hold where nobody says how much there is
 
 
 @dataclass(frozen=True)
@@ -265,13 +266,21 @@ class MiningRound:
         return stage.merged()
 
     def _plan(self, items: Vectors, queries: Vectors) -> tuple[HnswSettings | None, dict[str, Any]]:
-        """How to search, and why."""
+        """How to search, and why: for one core and measured unit costs, so that every machine decides alike."""
         search = self.settings.search
         if isinstance(search, HnswSettings):
             return search, {"why": "asked for"}
         if search != "auto":
             return (HnswSettings() if search == "hnsw" else None), {"why": "asked for"}
-        return None, {"why": "the default"}
+        if not self.place.folder.is_local:
+            return None, {"why": "an index is memory-mapped, so it needs a folder, and the work lies at a URL"}
+        plan = choose_plan(
+            len(items), len(queries), items.dimension, self.settings.k, memory=self.place.memory or _PLAN_MEMORY
+        )
+        if plan.kind == "exact" or plan.dtype is None:
+            return None, {"why": plan.reason}
+        part_size = -(-len(items) // plan.n_shards)
+        return HnswSettings(plan.dtype, expansion_search=plan.expansion, part_size=part_size), {"why": plan.reason}
 
     # ---- from what was found to what is kept -----------------------------------------------------------------------
 

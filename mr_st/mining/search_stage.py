@@ -160,9 +160,9 @@ class ExactParts:
 class SearchStage(ShardStage):
     """The top k of blocks of queries in parts of the items.
 
-    Shard ``p * n_blocks + b`` (a part is opened once for all blocks) holds ``ids`` int64 (n, k), rows from the part's first on, and ``scores`` float32 (n, k).
-    It is named by what is searched, how and for what, so that a part that stays the same is not searched again for the
-    same queries.
+    Shard ``p * n_blocks + b`` (a part is opened once for all blocks) holds ``ids`` int64 (n, k), rows from the part's
+    first on, and ``scores`` float32 (n, k). It is named by what is searched, how and for what, so that a part that
+    stays the same is not searched again for the same queries.
 
     Args:
         queries: The query vectors.

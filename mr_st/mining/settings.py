@@ -97,9 +97,7 @@ class MiningSettings:
         for name in ("negative_ranks", "positive_ranks"):
             check_window(name, getattr(self, name))
         if self.near_duplicates is not None and not 0 < self.near_duplicates <= 1:
-            raise UsageError(
-                f"near_duplicates is {self.near_duplicates}; it is a cosine, above 0 and up to 1, or None"
-            )
+            raise UsageError(f"near_duplicates is {self.near_duplicates}; it is a cosine, in 0..1 and not 0, or None")
         if self.strata is not None:
             shares_of_strata(self.strata)
             if self.budget is None:

@@ -16,7 +16,7 @@ __all__ = ["TextSearchStage"]
 
 
 class TextSearchStage(ShardStage):
-    """The top k of blocks of query texts by BM25; shard ``b`` holds ``ids`` int64 (n, k) and ``scores`` float32 (n, k).
+    """The top k of blocks of query texts by BM25: shard ``b`` holds ``ids`` int64 and ``scores`` float32, (n, k) each.
 
     Args:
         queries: n query texts.
