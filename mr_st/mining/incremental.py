@@ -86,9 +86,9 @@ def update_top_k(old: TopK, row_map: np.ndarray, added: TopK, k: int) -> tuple[T
     if len(old.ids) != len(added.ids):
         raise UsageError(f"old lists of {len(old.ids):,} queries, new ones of {len(added.ids):,}; search the same")
     if k < 1 or added.ids.shape[1] < k:
-        raise UsageError(
-            f"the new items were searched for the top {added.ids.shape[1]:,}; expected at least k = {k:,}"
-        )
+        raise UsageError(f"the new items were searched for the top {added.ids.shape[1]}; expected at least k = {k}")
+    if not old.ids.shape[1]:
+        raise UsageError("the old lists have no place at all; search in full")
     row_map = np.asarray(row_map, dtype=np.int64)
     was_there = old.ids >= 0
     if was_there.any() and int(old.ids.max()) >= len(row_map):
