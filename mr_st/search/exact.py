@@ -1,35 +1,50 @@
-"""Exact top-k by inner product: a blocked matrix product, so that memory does not grow with the catalogue."""
+"""Exact top-k by inner product: a cheap first pass with a proven error, then the same score however a pair was found."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 
-from mr_st.errors import DataError, Problem, UsageError
+from mr_st.errors import UsageError
+from mr_st.search import first_pass as passes
+from mr_st.search.canonical import canonical_scores
+from mr_st.search.checks import refuse_unusable
 from mr_st.search.protocol import QueryBatch, TopK
-
-if TYPE_CHECKING:
-    import torch
+from mr_st.search.top import MOST_ITEMS, BestSoFar, empty_top, keys_of
 
 __all__ = ["ExactSearcher"]
 
+FIRST_PASSES = ("auto", "int8", "float32")
+GIB = 1 << 30
+_FEW_QUERIES = 32  # below this, making int8 codes of the items costs more than it saves
+_SCRATCH = 16 << 20  # what the matrix product packs
+_refuse_unusable = refuse_unusable  # its name until issue 6; hnsw imports it from here
+
 
 class ExactSearcher:
-    """Search all item vectors by inner product (cosine, for unit vectors), in float32.
+    """Search all item vectors by inner product (cosine, for unit vectors); the result is exact.
 
-    Equal scores stand lower item row first, also where a tie straddles the k-th place. At most
-    ``query_block * item_block`` scores are held at once; ``vectors`` may be a memory map.
+    A first pass meets blocks of queries with blocks of items and keeps the pairs that may, its error counted in, beat
+    the k-th best score so far. Those are scored again: products accumulated in float64, rounded to float32. So neither
+    blocks, threads, device nor first pass change a score. Equal scores stand lower item row first, also where a tie
+    straddles the k-th place. Where a first pass lets too much through (near-equal scores, components of very uneven
+    size), the block goes to the next finer one: int8, float32, float64.
 
     Args:
-        vectors: float (N, d), one row an item; converted to float32 block by block.
-        query_block: Queries scored at once.
-        item_block: Items scored at once.
+        vectors: float32 or float16 (N, d), one row an item; may be a memory map, which is read block by block.
+        memory: Bytes to work in, beside vectors, queries and result; block sizes follow from it.
         device: Where torch multiplies, e.g. "cuda"; None is the CPU.
+        first_pass: "int8" (CPUs with VNNI; about five times the rate of float32), "float32", or "auto": int8 where it
+            can be used and pays.
+        ids: N item ids, by which an unusable row is called; None to call it by its number.
+        query_block: Queries met at once; None derives it from ``memory``.
+        item_block: Items met at once; None derives it from ``memory``.
 
     Raises:
-        UsageError: no rows, or not two dimensions.
-        DataError: a row holds NaN or infinity, or is zero; the message names the first such row.
+        UsageError: no rows, not two dimensions, too little memory, or an int8 first pass this machine has not.
+        DataError: a row holds NaN or infinity, is zero, or is longer than 1e18; the message names the first such row.
 
     Example:
         >>> searcher = ExactSearcher(np.eye(3, dtype=np.float32))
@@ -38,18 +53,39 @@ class ExactSearcher:
     """
 
     def __init__(
-        self, vectors: np.ndarray, query_block: int = 256, item_block: int = 65_536, device: str | None = None
+        self,
+        vectors: np.ndarray,
+        *,
+        memory: int = GIB,
+        device: str | None = None,
+        first_pass: str = "auto",
+        ids: Sequence[str] | None = None,
+        query_block: int | None = None,
+        item_block: int | None = None,
     ):
-        if vectors.ndim != 2 or not len(vectors):
+        if vectors.ndim != 2 or not 0 < len(vectors) <= MOST_ITEMS or not vectors.shape[1]:
             raise UsageError(f"item vectors: an array (N, d) with at least one row expected, got {vectors.shape}")
-        if query_block < 1 or item_block < 1:
-            raise UsageError(f"blocks must be 1 or more, got {query_block} queries and {item_block} items")
-        for start in range(0, len(vectors), item_block):
-            _refuse_unusable(vectors[start : start + item_block], "item vectors", start)
+        for name, block in (("query_block", query_block), ("item_block", item_block)):
+            if block is not None and block < 1:
+                raise UsageError(f"blocks must be 1 or more, got {name}={block}")
+        if first_pass not in FIRST_PASSES:
+            raise UsageError(f"first_pass is {first_pass!r}; it is one of {', '.join(FIRST_PASSES)}")
+        if ids is not None and len(ids) != len(vectors):
+            raise UsageError(f"{len(ids):,} item ids for {len(vectors):,} item vectors; give one of each")
         self.vectors = vectors
-        self.query_block = query_block
-        self.item_block = item_block
+        self.memory = memory
         self.device = device or "cpu"
+        self.first_pass = first_pass
+        self._given = (query_block, item_block)
+        d = vectors.shape[1]
+        if first_pass == "int8" and not (self.device == "cpu" and passes.int8_is_exact(d)):
+            raise UsageError(
+                f"first_pass='int8' needs a CPU with VNNI and 8 or more components, not {self.device!r} with {d}; "
+                "use first_pass='auto'"
+            )
+        self._blocks(1)
+        refuse_unusable(vectors, "item vectors", ids=ids)
+        self._codes: dict[int, passes.Int8Side] = {}
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -67,8 +103,8 @@ class ExactSearcher:
             k: 1 or more; beyond the catalogue, places are filled with id -1 and score -inf.
 
         Raises:
-            UsageError: no vectors, another dimension than the items', or k below 1.
-            DataError: a query vector holds NaN or infinity, or is zero.
+            UsageError: no vectors, another dimension than the items', k below 1, or too little memory for this k.
+            DataError: a query vector holds NaN or infinity, is zero, or is longer than 1e18.
         """
         if k < 1:
             raise UsageError(f"k must be 1 or more, got {k}")
@@ -77,62 +113,127 @@ class ExactSearcher:
             raise UsageError("ExactSearcher searches by vector: give QueryBatch(vectors=...)")
         if vectors.ndim != 2 or vectors.shape[1] != self.vectors.shape[1]:
             raise UsageError(f"query vectors {vectors.shape} do not fit item vectors {self.vectors.shape}")
-        _refuse_unusable(vectors, "query vectors", 0)
-        n, found = len(vectors), min(k, len(self.vectors))
-        ids = np.full((n, k), -1, dtype=np.int64)
-        scores = np.full((n, k), -np.inf, dtype=np.float32)
-        for start in range(0, n, self.query_block):
-            rows = slice(start, start + self.query_block)
-            ids[rows, :found], scores[rows, :found] = self._search_block(vectors[rows], found)
-        return TopK(ids, scores)
+        refuse_unusable(vectors, "query vectors")
+        top, found = empty_top(len(vectors), k), min(k, len(self))
+        n_at_once, *blocks = self._blocks(found)
+        for start in range(0, len(vectors), n_at_once):
+            rows = slice(start, start + n_at_once)
+            best = _Search(self, vectors[rows], found, *blocks).run()
+            for first in range(0, len(vectors[rows]), 1024):
+                part = slice(first, min(first + 1024, len(vectors[rows])))
+                into = slice(start + part.start, start + part.stop)
+                best.result(part, top.ids[into, :found], top.scores[into, :found])
+        return top
 
-    def _search_block(self, queries: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+    def _blocks(self, k: int) -> tuple[int, int, int]:
+        """Queries searched at once, queries of a block, items of a block, so that all fits in the memory."""
+        given_queries, given_items = self._given
+        d = self.vectors.shape[1]
+        most = (256, 4096) if self.device == "cpu" else (4096, 32_768)
+        n_queries, n_items = given_queries or most[0], min(given_items or most[1], len(self))
+
+        def needed() -> int:
+            # the float64 pass is the widest: products, three roundings of them, masks, keys and a sort of these
+            return 56 * n_queries * n_items + 24 * d * (n_queries + n_items) + 32 * n_queries * k + _SCRATCH
+
+        while needed() > 0.6 * self.memory:
+            if not given_items and n_items > 256:
+                n_items = (n_items + 1) // 2
+            elif not given_queries and n_queries > 8:
+                n_queries = (n_queries + 1) // 2
+            else:
+                least = (needed() * 5 // 3 >> 20) + 1
+                raise UsageError(f"memory={self.memory:,} bytes is too little here; give {least:,} MiB or more")
+        a_query = 8 * k + 4 + d + 12  # keys, threshold, int8 codes with what belongs to them
+        return max(n_queries, int(0.2 * self.memory) // a_query), n_queries, n_items
+
+
+class _Search:
+    """One walk over all items with some queries."""
+
+    def __init__(self, searcher: ExactSearcher, queries: np.ndarray, k: int, query_block: int, item_block: int):
+        self.searcher = searcher
+        self.queries = queries
+        self.k = k
+        self.query_block = query_block
+        self.item_block = item_block
+        self.best = BestSoFar(len(queries), k)
+        self.room = passes.Room(query_block, item_block, searcher.device)
+        self.n_int8, self.n_coarse = 0, 0  # blocks that met in int8, and those where it let too much through
+        d = queries.shape[1]
+        self.use_int8 = searcher.device == "cpu" and searcher.first_pass != "float32" and passes.int8_is_exact(d)
+        if searcher.first_pass == "auto" and len(queries) < _FEW_QUERIES:
+            self.use_int8 = False
+        self.query_codes: dict[int, passes.Int8Side] = {}
+
+    def run(self) -> BestSoFar:
         import torch
 
-        block = _tensor(queries, self.device)
-        best_ids = np.empty((len(queries), 0), dtype=np.int64)
-        best_scores = np.empty((len(queries), 0), dtype=np.float32)
         with torch.inference_mode():
-            for start in range(0, len(self.vectors), self.item_block):
-                scores = block @ _tensor(self.vectors[start : start + self.item_block], self.device).T
-                ids, values = _top(scores, k)
-                # candidates of earlier blocks stand first, so a stable sort keeps the lower row in front
-                best_ids = np.concatenate([best_ids, ids + start], axis=1)
-                best_scores = np.concatenate([best_scores, values], axis=1)
-                order = np.argsort(-best_scores, axis=1, kind="stable")[:, :k]
-                best_ids = np.take_along_axis(best_ids, order, axis=1)
-                best_scores = np.take_along_axis(best_scores, order, axis=1)
-        return best_ids, best_scores
+            for first_item, items in self._sides(self.searcher.vectors, self.item_block):
+                for first, queries in self._sides(self.queries, self.query_block):
+                    self._meet(first, queries, first_item, items)
+        return self.best
 
+    def _sides(self, vectors: np.ndarray, size: int) -> Iterator[tuple[int, passes.Float32Side]]:
+        for start in range(0, len(vectors), size):
+            yield start, passes.Float32Side.of(vectors[start : start + size], self.searcher.device)
 
-def _top(scores: torch.Tensor, k: int) -> tuple[np.ndarray, np.ndarray]:
-    """Best k columns of each row, equal scores in column order (which torch.topk does not promise)."""
-    width = scores.shape[1]
-    k = min(k, width)
-    values, columns = (t.cpu().numpy() for t in scores.topk(min(k + 1, width), dim=1))
-    if k < width:
-        for row in np.flatnonzero(values[:, k - 1] == values[:, k]):  # a tie across the k-th place
-            order = np.argsort(-scores[int(row)].cpu().numpy(), kind="stable")[: k + 1]
-            columns[row], values[row] = order, scores[int(row)].cpu().numpy()[order]
-    columns, values = columns[:, :k], values[:, :k]
-    order = np.lexsort((columns, -values), axis=-1)
-    return np.take_along_axis(columns, order, axis=1), np.take_along_axis(values, order, axis=1)
+    def _meet(
+        self, first: int, queries: passes.Float32Side, first_item: int, items: passes.Float32Side
+    ) -> None:
+        """Let a block of items compete for the places of a block of queries."""
+        n, m = len(queries.values), len(items.values)
+        thresholds = self.best.thresholds[first : first + n]
+        most = max(n * m // 16, 4 * n)
+        places = None
+        if self.use_int8 and np.isfinite(thresholds).all():
+            places = self._int8(first, queries, first_item, items, thresholds)
+        if places is None:
+            places = passes.float32_pairs(queries, items, thresholds, self.k, self.room, most)
+        if len(places) > most:
+            scores = passes.double_scores(queries, items, thresholds, self.k)
+            places = np.flatnonzero(scores > thresholds[:, None])
+            if len(places) > most:
+                keys = keys_of(scores, np.arange(first_item, first_item + m))
+                self.best.add_table(np.arange(first, first + n), keys)
+                return
+            rows, columns = np.divmod(places, m)
+            found = scores.reshape(-1)[places]
+        else:
+            rows, columns = np.divmod(places, m)
+            near = passes.near_pairs(queries, items, rows, columns, thresholds)
+            rows, columns = rows[near], columns[near]
+            found = canonical_scores(queries.values, items.values, rows, columns)
+            better = found > thresholds[rows]
+            rows, columns, found = rows[better], columns[better], found[better]
+        self.best.add_pairs(first, rows, keys_of(found, first_item + columns))
 
+    def _int8(
+        self,
+        first: int,
+        queries: passes.Float32Side,
+        first_item: int,
+        items: passes.Float32Side,
+        thresholds: np.ndarray,
+    ) -> np.ndarray | None:
+        """Pairs that may enter; None where that would be too many of them to look at one by one."""
+        if first not in self.query_codes:
+            self.query_codes[first] = passes.Int8Side.of(queries)
+        places = passes.int8_pairs(self.query_codes[first], self._item_codes(first_item, items), thresholds, self.room)
+        self.n_int8 += 1
+        if len(places) <= len(queries.values) * len(items.values) // 12:
+            return places
+        self.n_coarse += 1
+        self.use_int8 = self.n_coarse < 8 + self.n_int8 // 4
+        return None
 
-def _tensor(array: np.ndarray, device: str) -> torch.Tensor:
-    import torch
-
-    array = np.ascontiguousarray(array, dtype=np.float32)
-    return torch.from_numpy(array if array.flags.writeable else array.copy()).to(device)
-
-
-def _refuse_unusable(vectors: np.ndarray, where: str, first: int) -> None:
-    """Raise for the first row that cannot be compared: NaN or infinite, or all zeros."""
-    block = np.asarray(vectors, dtype=np.float32)
-    squared = np.einsum("nd,nd->n", block, block)
-    wrong = ~np.isfinite(squared) | (squared == 0)
-    if wrong.any():
-        at = int(np.argmax(wrong))
-        what = "a zero vector" if squared[at] == 0 else "NaN or infinite values"
-        mend = "check the text and the model that made it"
-        raise DataError(Problem(where, f"{what}, which no similarity can rank", mend, row=first + at + 1))
+    def _item_codes(self, first_item: int, items: passes.Float32Side) -> passes.Int8Side:
+        """The items' codes, kept for later walks over the same blocks where there is memory for all."""
+        kept = self.searcher._codes
+        if first_item not in kept:
+            codes = passes.Int8Side.of(items)
+            if len(self.searcher) * (self.queries.shape[1] + 12) > 0.2 * self.searcher.memory:
+                kept.clear()  # only the block at hand
+            kept[first_item] = codes
+        return kept[first_item]
