@@ -9,6 +9,8 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
+from mr_st.cli.io import one_line
+
 if TYPE_CHECKING:
     from mr_st.data.describe_samples import Sample
     from mr_st.data.validation import ProblemGroup
@@ -25,7 +27,7 @@ def group_lines(groups: Sequence[ProblemGroup], list_all: bool = False) -> list[
         place = group.where if group.column is None else f"{group.where}, column {group.column}"
         lines.append(f"{place}: {group.rule or 'faults'}: {group.n_faults:,}")
         shown = group.problems if list_all or len(group.problems) <= _FIRST + 1 else group.problems[:_FIRST]
-        lines += [f"  {_one_line(str(problem))}" for problem in shown]
+        lines += [f"  {one_line(str(problem))}" for problem in shown]
         rest = group.n_faults - sum(problem.n_faults for problem in shown)
         if rest:
             lines.append(f"  ... and {rest:,} more (--all lists up to 1,000 of them)")
@@ -49,8 +51,8 @@ def group_dicts(groups: Sequence[ProblemGroup]) -> list[dict[str, Any]]:
 def facts_tables(facts: dict[str, Any]) -> Group:
     """What ``describe`` counts, as tables."""
     counts, splits = facts["counts"], facts["splits"]
-    head = Text(f"{_one_line(facts['name'])}  ", style="bold")
-    head.append(f"licence {_one_line(facts['license'])}, fingerprint {facts['fingerprint']}", style="dim")
+    head = Text(f"{one_line(facts['name'])}  ", style="bold")
+    head.append(f"licence {one_line(facts['license'])}, fingerprint {facts['fingerprint']}", style="dim")
     rows = {name.replace("_", " "): f"{n:,}" for name, n in counts.items()}
     rows["queries without judgments"] = f"{facts['queries_without_judgments']:,}"
     parts: list[Any] = [head, _pairs_table("Rows", rows)]
@@ -105,7 +107,7 @@ def samples_tables(samples: Sequence[Sample]) -> Group:
         if sample.true_grade is not None:
             why = f"(the policy says {sample.true_grade}) {why}"
         cells = {"query": sample.query, "item": sample.item, "why": why, "split": sample.split}
-        table.add_row(*([Text(sample.locale)] if by_locale else []), *(Text(_one_line(cells[c])) for c in columns))
+        table.add_row(*([Text(sample.locale)] if by_locale else []), *(Text(one_line(cells[c])) for c in columns))
     return Group(*parts)
 
 
@@ -119,7 +121,7 @@ def _locales_table(facts: dict[str, Any], names: list[str]) -> Table:
         judged = facts["labels_by_locale"].get(tag)
         shares = [f"{judged['label_shares'][name]:.1%}" if judged else "" for name in names]
         table.add_row(
-            Text(_one_line(tag)), f"{facts['query_locales'].get(tag, 0):,}", f"{facts['item_locales'].get(tag, 0):,}",
+            Text(one_line(tag)), f"{facts['query_locales'].get(tag, 0):,}", f"{facts['item_locales'].get(tag, 0):,}",
             f"{judged['judgments']:,}" if judged else "0", *shares,
         )  # fmt: skip
     return table
@@ -175,7 +177,7 @@ def _pairs_table(title: str, pairs: dict[str, str]) -> Table:
 def _table(title: str, columns: Sequence[str], first_is_name: bool = True) -> Table:
     table = Table(title=Text(title, style="bold"), title_justify="left", box=_box(), pad_edge=False)
     for number, column in enumerate(columns):
-        table.add_column(Text(_one_line(column)), justify="left" if first_is_name and not number else "right")
+        table.add_column(Text(one_line(column)), justify="left" if first_is_name and not number else "right")
     return table
 
 
@@ -183,8 +185,3 @@ def _box() -> Any:
     from rich.box import SIMPLE_HEAD
 
     return SIMPLE_HEAD
-
-
-def _one_line(text: str) -> str:
-    """Text out of data as one line that a terminal only shows: nothing in it moves the cursor or sets a colour."""
-    return "".join(c if c.isprintable() else " " if c.isspace() else f"\\u{ord(c):04x}" for c in text)

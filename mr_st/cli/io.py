@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
-__all__ = ["JsonOption", "Out", "QuietOption", "quiet_libraries"]
+__all__ = ["JsonOption", "Out", "QuietOption", "one_line", "quiet_libraries"]
 
 _TABLE_WIDTH = 160  # the main table needs this much; a narrower terminal wraps its lines itself
 
@@ -51,6 +51,11 @@ class Out:
         from rich.console import Console
 
         Console(width=max(Console().width, _TABLE_WIDTH)).print(text)
+
+
+def one_line(text: str) -> str:
+    """Text out of data as one line that a terminal only shows: nothing in it moves the cursor or sets a colour."""
+    return "".join(c if c.isprintable() else " " if c.isspace() else f"\\u{ord(c):04x}" for c in text)
 
 
 def quiet_libraries() -> None:

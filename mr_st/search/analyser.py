@@ -142,7 +142,8 @@ def split_words(text: str, side: Literal["query", "item"]) -> list[str]:
 
 
 def common_language(locales: Iterable[str | None]) -> str | None:
-    """The language that all locales share (``en-US`` and ``en-GB``: ``en``), None where they differ or one is unknown.
+    """The language that all locales share (``en-US`` and ``en-GB``: ``en``), None where they differ or one is
+    unknown (``und``).
 
     Example:
         >>> common_language(["en-US", "en"]), common_language(["en", "de"])
@@ -150,4 +151,4 @@ def common_language(locales: Iterable[str | None]) -> str | None:
     """
     languages = {re.split("[-_]", locale)[0].lower() if locale else None for locale in set(locales)}
     only = languages.pop() if len(languages) == 1 else None
-    return only if only is None or _TAG.fullmatch(only) else None
+    return only if only and only != "und" and _TAG.fullmatch(only) else None

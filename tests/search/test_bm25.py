@@ -152,6 +152,7 @@ def test_common_language() -> None:
     assert common_language(["en-US", "en_GB", "EN"]) == "en"
     assert common_language(["en", None]) is None
     assert common_language(["und-x", "fr"]) is None
+    assert common_language(["und", "und"]) is None
     assert common_language([]) is None
 
 
