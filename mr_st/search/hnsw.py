@@ -12,7 +12,8 @@ import numpy as np
 
 from mr_st.errors import MrStError, UsageError
 from mr_st.identity import settings_hash
-from mr_st.search.exact import _refuse_unusable
+from mr_st.search.canonical import canonical_scores
+from mr_st.search.checks import refuse_unusable
 from mr_st.search.hnsw_shard import (
     ShardRecord,
     all_records,
@@ -217,7 +218,7 @@ class HnswSearcher:
             raise UsageError("HnswSearcher searches by vector: give QueryBatch(vectors=...)")
         if vectors.ndim != 2 or vectors.shape[1] != self._dimension:
             raise UsageError(f"query vectors {vectors.shape} do not fit item vectors ({len(self)}, {self._dimension})")
-        _refuse_unusable(vectors, "query vectors", 0)
+        refuse_unusable(vectors, "query vectors")
         ids = np.full((len(vectors), k), -1, dtype=np.int64)
         scores = np.full((len(vectors), k), -np.inf, dtype=np.float32)
         with ThreadPoolExecutor(self.threads) as pool:
@@ -260,9 +261,10 @@ class HnswSearcher:
 
     def _rescored(self, queries: np.ndarray, found: np.ndarray) -> np.ndarray:
         assert self.vectors is not None
-        rows = np.asarray(self.vectors[np.maximum(found, 0).ravel()]).reshape(*found.shape, -1)
-        values = np.einsum("ncd,nd->nc", rows.astype(np.float64), queries.astype(np.float64))
-        return np.where(found >= 0, values, -np.inf).astype(np.float32)
+        at, places = np.nonzero(found >= 0)
+        values = np.full(found.shape, -np.inf, dtype=np.float32)
+        values[at, places] = canonical_scores(queries, self.vectors, at, found[at, places])
+        return values
 
 
 def _best(found: np.ndarray, values: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:

@@ -14,7 +14,7 @@ import numpy as np
 from mr_st.errors import DataError, MrStError, Problem, UsageError
 from mr_st.files import atomic_path, ensure_writable, read_json, write_json
 from mr_st.identity import file_hash
-from mr_st.search.exact import _refuse_unusable
+from mr_st.search.checks import refuse_unusable, row_norms
 
 if TYPE_CHECKING:
     from usearch.index import Index
@@ -324,14 +324,15 @@ def _survey(vectors: np.ndarray, first: int, last: int, ids: Sequence[str] | Non
     """Check all rows of a shard in one pass; their content hash and largest component."""
     digest, largest = _Digest(vectors, first, last), 0.0
     for start in range(first, last, _BLOCK):
-        block = vectors[start : min(start + _BLOCK, last)]
-        _refuse_unusable(block, "item vectors", start)
+        stop = min(start + _BLOCK, last)
+        block = vectors[start:stop]
+        refuse_unusable(block, "item vectors", start, None if ids is None else ids[start:stop])
         rows = np.asarray(block, dtype=np.float32)
-        lengths = np.sqrt(np.einsum("nd,nd->n", rows, rows))
+        lengths = row_norms(rows)
         odd = np.abs(lengths - 1) > _NORM_SLACK
         if odd.any():
             at = int(np.argmax(odd))
-            named = "" if ids is None else f" (item {ids[start + at]})"
+            named = "" if ids is None else f" ({ids[start + at]})"
             raise DataError(
                 Problem(
                     "item vectors",

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from mr_st.errors import MrStError, UsageError
+from mr_st.search.canonical import canonical_scores
 from mr_st.search.exact import ExactSearcher
 from mr_st.search.hnsw import HnswSearcher
 from mr_st.search.protocol import QueryBatch, Searcher, TopK
@@ -82,13 +83,14 @@ def recall_by_query(found: TopK, best: TopK, vectors: np.ndarray, queries: np.nd
     for start in range(0, len(queries), _BLOCK):
         rows = slice(start, start + _BLOCK)
         ids = found.ids[rows]
-        items = np.asarray(vectors[np.maximum(ids, 0).ravel()]).reshape(*ids.shape, -1)
-        scores = np.einsum("ncd,nd->nc", items.astype(np.float64), np.asarray(queries[rows], dtype=np.float64))
+        at, places = np.nonzero(ids >= 0)
+        scores = np.full(ids.shape, -np.inf, dtype=np.float32)
+        scores[at, places] = canonical_scores(np.asarray(queries[rows]), vectors, at, ids[at, places])
         possible = (best.ids[rows] >= 0).sum(axis=1)
         bar = np.take_along_axis(best.scores[rows], np.maximum(possible - 1, 0)[:, None], axis=1)
         in_order = np.sort(ids, axis=1)
         n_twice = (np.diff(in_order, axis=1) == 0) & (in_order[:, 1:] >= 0)
-        hits = ((ids >= 0) & (scores >= bar - _SAME_SCORE)).sum(axis=1) - n_twice.sum(axis=1)
+        hits = (scores >= bar - _SAME_SCORE).sum(axis=1) - n_twice.sum(axis=1)
         recall[rows] = np.clip(hits, 0, possible) / np.maximum(possible, 1)
     return recall
 
