@@ -134,6 +134,8 @@ class MiningRound:
         self.model, self.dataset, self.annotator = model, dataset, annotator
         self.settings, self.sources, self.place, self.earlier = settings, list(sources), place, earlier
         self.searches: list[dict[str, Any]] = []
+        """What was searched how, and what the approximate searches missed: filled by :meth:`candidates`."""
+        self._items: Vectors
         judged = dataset.judged_pairs(settings.split)
         self.query_rows = np.flatnonzero(np.diff(judged.offsets) >= settings.min_judged)
         if not len(self.query_rows):
@@ -204,7 +206,8 @@ class MiningRound:
             )  # fmt: skip
             place.run(stage)
             vectors.append(stage.vectors())
-        self.items_of_model = vectors[0] if model is self.model else self.items_of_model
+        if model is self.model:
+            self._items = vectors[0]
         return vectors[0], vectors[1]
 
     def search(self, items: Vectors, queries: Vectors, name: str = "model") -> TopK:
@@ -366,9 +369,7 @@ class MiningRound:
     def _duplicates(
         self, threshold: float, pairs: Candidates, grades: np.ndarray, hard: HardPairs
     ) -> tuple[np.ndarray, np.ndarray]:
-        likeness = ItemLikeness(
-            threshold, self.items_of_model.map(self.place.maps), self.pool, text_keys_of(self.item_texts)
-        )
+        likeness = ItemLikeness(threshold, self._items.map(self.place.maps), self.pool, text_keys_of(self.item_texts))
         judged = self.dataset.judged_pairs()
         positive = (judged.grades >= 1) & np.isin(judged.item_rows, self.pool)
         queries, items = judged.query_rows[positive], judged.item_rows[positive]

@@ -128,7 +128,6 @@ class ExactParts:
         parts: Spans of them.
         map_folder: A local folder for the map of all of them; None reads a part into memory.
         memory: Bytes that a search may hold, see :class:`~mr_st.search.ExactSearcher`; None leaves its default.
-        ids: The items' ids, for messages; None names rows.
     """
 
     def __init__(
@@ -139,6 +138,7 @@ class ExactParts:
         memory: int | None = None,
     ):
         self.items, self.parts, self.map_folder, self.memory = items, list(parts), map_folder, memory
+        self.device: str | None = None
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -151,10 +151,14 @@ class ExactParts:
 
     def open(self, part: int) -> Searcher:
         """An exact searcher over one part."""
+        return self.over(rows_of_span(self.items, self.parts[part], self.map_folder))
+
+    def over(self, vectors: np.ndarray) -> Searcher:
+        """An exact searcher over any rows."""
         from mr_st.search import ExactSearcher
 
-        options = {} if self.memory is None else {"memory": self.memory}
-        return ExactSearcher(rows_of_span(self.items, self.parts[part], self.map_folder), **options)
+        options: dict[str, Any] = {} if self.memory is None else {"memory": self.memory}
+        return ExactSearcher(vectors, device=self.device, **options)
 
 
 class SearchStage(ShardStage):
@@ -197,7 +201,9 @@ class SearchStage(ShardStage):
         searched = [[searchers.identity(part), searchers.settings, k] for part in parts]
         names = [settings_hash([block, how]) for how in searched for block in asked]
         super().__init__(folder, names, [len(span) for _ in parts for span in self.blocks])
-        self.earlier = earlier if len(parts) == 1 and searchers.settings["kind"] == "exact" else None
+        self.earlier = earlier if len(parts) == 1 and isinstance(searchers, ExactParts) else None
+        self.device: str | None = None
+        """Where an exact search multiplies; a process that runs shards may set it before."""
         self._opened: tuple[int, Searcher] | None = None
         self._new_items: Searcher | None = None
 
@@ -212,20 +218,21 @@ class SearchStage(ShardStage):
     def _search(self, part: int, queries: QueryBatch) -> TopK:
         if self._opened is None or self._opened[0] != part:
             self._opened = None  # let go of the one before
+            if isinstance(self.searchers, ExactParts):
+                self.searchers.device = self.device
             self._opened = part, self.searchers.open(part)
         return self._opened[1].search(queries, self.k)
 
     def _updated(self, earlier: EarlierRanking, span: Span, queries: QueryBatch) -> TopK:
         """The earlier rankings brought up to date; a query whose list no longer says enough searches anew."""
-        from mr_st.search import ExactSearcher
-
         assert queries.vectors is not None
+        assert isinstance(self.searchers, ExactParts), "only exact rankings are brought up to date"
         n, added = len(queries), earlier.changes.added
         new = TopK(np.full((n, self.k), -1, dtype=np.int64), np.full((n, self.k), -np.inf, dtype=np.float32))
         if len(added):
             if self._new_items is None:
                 items = rows_of_span(self.searchers.items, self.searchers.parts[0], self.searchers.map_folder)
-                self._new_items = ExactSearcher(items[added])
+                self._new_items = self.searchers.over(items[added])
             found = self._new_items.search(queries, self.k)
             new = TopK(np.where(found.ids >= 0, added[found.ids], -1), found.scores)
         rows = slice(span.first_row, span.last_row)
