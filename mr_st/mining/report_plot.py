@@ -40,7 +40,7 @@ def plot_round(report: Mapping[str, Any], grade_names: Sequence[str] | None = No
     pairs = report["pairs"]
     if not pairs["annotated"]:
         raise MrStError("the mining round annotated no pair, so there is nothing to plot; raise k")
-    names = list(grade_names or (f"grade {grade}" for grade in pairs["annotated_by_grade"]))
+    names = [name.replace("$", r"\$") for name in grade_names or map("grade {}".format, pairs["annotated_by_grade"])]
     figure = Figure(figsize=(8.4, 4.8), layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.subplots()
@@ -74,6 +74,9 @@ def _title(pairs: Mapping[str, Any]) -> str:
 
 def _bars(axes: Axes, groups: Sequence[Mapping[str, Any]], names: Sequence[str]) -> None:
     """One bar a tenth: each grade's share, first what was taken of it, then the rest, paler."""
+    from matplotlib.patheffects import withStroke
+
+    legible = [withStroke(linewidth=2, foreground="white", alpha=0.6)]
     totals = np.array([of["pairs"] for of in groups], dtype=float)
     bottom = np.zeros(len(groups))
     for grade in range(len(names)):
@@ -84,7 +87,8 @@ def _bars(axes: Axes, groups: Sequence[Mapping[str, Any]], names: Sequence[str])
         axes.bar(range(len(groups)), share - taken, bottom=bottom + taken, color=colour, alpha=_PALE, width=0.86)
         for at, height in enumerate(share):
             if height >= 0.06:
-                axes.text(at, bottom[at] + height / 2, f"{height:.0%}", ha="center", va="center", fontsize=8)
+                axes.text(at, bottom[at] + height / 2, f"{height:.0%}", ha="center", va="center", fontsize=8,
+                          path_effects=legible)  # fmt: skip
         bottom += share
 
 
