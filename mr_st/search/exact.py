@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
 
 from mr_st.errors import UsageError
 from mr_st.search import first_pass as passes
-from mr_st.search.canonical import canonical_scores
 from mr_st.search.checks import refuse_unusable
 from mr_st.search.protocol import QueryBatch, TopK
 from mr_st.search.top import MOST_ITEMS, BestSoFar, empty_top, keys_of
+from mr_st.search.waiting import Waiting, bytes_waiting
 
 __all__ = ["ExactSearcher"]
 
 FIRST_PASSES = ("auto", "int8", "float32")
 GIB = 1 << 30
 _FEW_QUERIES = 32  # below this, making int8 codes of the items costs more than it saves
+_FAR = 1 << 18  # items after which candidates are settled, so that those of a memory map are still at hand
 _SCRATCH = 16 << 20  # what the matrix product packs
 _refuse_unusable = refuse_unusable  # its name until issue 6; hnsw imports it from here
 
@@ -144,7 +146,7 @@ class ExactSearcher:
             else:
                 least = (needed() * 5 // 3 >> 20) + 1
                 raise UsageError(f"memory={self.memory:,} bytes is too little here; give {least:,} MiB or more")
-        a_query = 8 * k + 4 + d + 12  # keys, threshold, int8 codes with what belongs to them
+        a_query = 12 * k + d + 16 + bytes_waiting(k)  # keys, lower bounds, int8 codes, candidates
         return max(n_queries, int(0.2 * self.memory) // a_query), n_queries, n_items
 
 
@@ -158,6 +160,10 @@ class _Search:
         self.query_block = query_block
         self.item_block = item_block
         self.best = BestSoFar(len(queries), k)
+        self.waiting = [
+            Waiting(searcher.vectors, queries[first : first + query_block], first, self.best)
+            for first in range(0, len(queries), query_block)
+        ]
         self.room = passes.Room(query_block, item_block, searcher.device)
         self.n_int8, self.n_coarse = 0, 0  # blocks that met in int8, and those where it let too much through
         d = queries.shape[1]
@@ -169,10 +175,15 @@ class _Search:
     def run(self) -> BestSoFar:
         import torch
 
-        with torch.inference_mode():
+        with torch.inference_mode(), ThreadPoolExecutor(torch.get_num_threads()) as threads:
             for first_item, items in self._sides(self.searcher.vectors, self.item_block):
-                for first, queries in self._sides(self.queries, self.query_block):
-                    self._meet(first, queries, first_item, items)
+                for (first, queries), waiting in zip(
+                    self._sides(self.queries, self.query_block), self.waiting, strict=True
+                ):
+                    self._meet(first, queries, first_item, items, waiting)
+                if (first_item + self.item_block) // _FAR > first_item // _FAR:
+                    list(threads.map(Waiting.settle, self.waiting))
+            list(threads.map(Waiting.settle, self.waiting))
         return self.best
 
     def _sides(self, vectors: np.ndarray, size: int) -> Iterator[tuple[int, passes.Float32Side]]:
@@ -180,53 +191,41 @@ class _Search:
             yield start, passes.Float32Side.of(vectors[start : start + size], self.searcher.device)
 
     def _meet(
-        self, first: int, queries: passes.Float32Side, first_item: int, items: passes.Float32Side
-    ) -> None:
-        """Let a block of items compete for the places of a block of queries."""
-        n, m = len(queries.values), len(items.values)
-        thresholds = self.best.thresholds[first : first + n]
-        most = max(n * m // 16, 4 * n)
-        places = None
-        if self.use_int8 and np.isfinite(thresholds).all():
-            places = self._int8(first, queries, first_item, items, thresholds)
-        if places is None:
-            places = passes.float32_pairs(queries, items, thresholds, self.k, self.room, most)
-        if len(places) > most:
-            scores = passes.double_scores(queries, items, thresholds, self.k)
-            places = np.flatnonzero(scores > thresholds[:, None])
-            if len(places) > most:
-                keys = keys_of(scores, np.arange(first_item, first_item + m))
-                self.best.add_table(np.arange(first, first + n), keys)
-                return
-            rows, columns = np.divmod(places, m)
-            found = scores.reshape(-1)[places]
-        else:
-            rows, columns = np.divmod(places, m)
-            near = passes.near_pairs(queries, items, rows, columns, thresholds)
-            rows, columns = rows[near], columns[near]
-            found = canonical_scores(queries.values, items.values, rows, columns)
-            better = found > thresholds[rows]
-            rows, columns, found = rows[better], columns[better], found[better]
-        self.best.add_pairs(first, rows, keys_of(found, first_item + columns))
-
-    def _int8(
         self,
         first: int,
         queries: passes.Float32Side,
         first_item: int,
         items: passes.Float32Side,
-        thresholds: np.ndarray,
-    ) -> np.ndarray | None:
-        """Pairs that may enter; None where that would be too many of them to look at one by one."""
-        if first not in self.query_codes:
-            self.query_codes[first] = passes.Int8Side.of(queries)
-        places = passes.int8_pairs(self.query_codes[first], self._item_codes(first_item, items), thresholds, self.room)
-        self.n_int8 += 1
-        if len(places) <= len(queries.values) * len(items.values) // 12:
-            return places
-        self.n_coarse += 1
-        self.use_int8 = self.n_coarse < 8 + self.n_int8 // 4
-        return None
+        waiting: Waiting,
+    ) -> None:
+        """Let a block of items compete for the places of a block of queries."""
+        n, m = len(queries.values), len(items.values)
+        limits = waiting.limits()
+        most = max(n * m // 16, 4 * n)
+        found = None
+        if self.use_int8 and np.isfinite(limits).all():
+            if first not in self.query_codes:
+                self.query_codes[first] = passes.Int8Side.of(queries)
+            codes = self._item_codes(first_item, items)
+            found = passes.int8_pairs(self.query_codes[first], codes, limits, self.room, most)
+            self.n_int8 += 1
+            if found is None:
+                self.n_coarse += 1
+                self.use_int8 = self.n_coarse < 8 + self.n_int8 // 4
+        if found is None:
+            found = passes.float32_pairs(queries, items, limits, self.k, self.room, most)
+        if found is not None:
+            waiting.add(found, first_item)
+            return
+        waiting.settle()
+        thresholds = self.best.thresholds[first : first + n]
+        scores = passes.double_scores(queries, items, thresholds, self.k)
+        places = np.flatnonzero(scores > thresholds[:, None])
+        if len(places) > most:
+            self.best.add_table(np.arange(first, first + n), keys_of(scores, np.arange(first_item, first_item + m)))
+        else:
+            rows, columns = np.divmod(places, m)
+            self.best.add_pairs(first, rows, keys_of(scores.reshape(-1)[places], first_item + columns))
 
     def _item_codes(self, first_item: int, items: passes.Float32Side) -> passes.Int8Side:
         """The items' codes, kept for later walks over the same blocks where there is memory for all."""

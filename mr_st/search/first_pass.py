@@ -1,7 +1,6 @@
 """Which pairs of a block may beat a threshold: cheap products with proven errors, so that no true pair is missed.
 
-Each function returns pairs as flat places in the (n, m) block of n queries and m items, in rising order. With u =
-2**-24, a float32 product of d terms is off by at most g |q| |x|, g = d u / (1 - d u), in whatever order it is added
+Each function returns the :class:`Found` pairs of n queries and m items. With u = 2**-24, a float32 product of d terms is off by at most g |q| |x|, g = d u / (1 - d u), in whatever order it is added
 (Higham, Accuracy and Stability of Numerical Algorithms, section 3.1); a margin of a few u covers the rounding of
 thresholds and of canonical scores. ``_TINY`` covers what underflows.
 """
@@ -20,10 +19,29 @@ from mr_st.search.checks import row_norms
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["Float32Side", "Int8Side", "double_scores", "float32_pairs", "int8_is_exact", "int8_pairs", "near_pairs"]
+__all__ = [
+    "Float32Side", "Found", "Int8Side", "Room", "double_scores", "float32_pairs", "int8_is_exact", "int8_pairs"
+]
 
 _U = 2.0**-24
 _TINY = 2.0**-100
+
+
+@dataclass(frozen=True)
+class Found:
+    """Pairs that may beat their query's threshold, query by query.
+
+    Args:
+        rows: int64 (p,), query rows in the block, never falling.
+        columns: int64 (p,), item rows in the block, rising for a query.
+        low: float32 (p,), not above the canonical score.
+        high: float32 (p,), not below it.
+    """
+
+    rows: np.ndarray
+    columns: np.ndarray
+    low: np.ndarray
+    high: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -102,7 +120,9 @@ def int8_is_exact(d: int) -> bool:
     return bool(np.array_equal(out.numpy(), left.astype(np.int64) @ right.astype(np.int64).T))
 
 
-def int8_pairs(queries: Int8Side, items: Int8Side, thresholds: np.ndarray, room: Room) -> np.ndarray:
+def int8_pairs(
+    queries: Int8Side, items: Int8Side, thresholds: np.ndarray, room: Room, most: int
+) -> Found | None:
     """Pairs that may score above their query's threshold, by a product of int8 codes.
 
     With q = s q8 + e and x = t x8 + f, Cauchy and Schwarz give
@@ -114,6 +134,7 @@ def int8_pairs(queries: Int8Side, items: Int8Side, thresholds: np.ndarray, room:
         queries, items: n and m vectors.
         thresholds: float32 (n,), finite.
         room: Buffers for at least (n, m).
+        most: With more pairs than this the answer is None.
     """
     import torch
 
@@ -128,54 +149,50 @@ def int8_pairs(queries: Int8Side, items: Int8Side, thresholds: np.ndarray, room:
     upper.copy_(acc).mul_(items.steps).add_(bias.float())
     limits = torch.from_numpy(thresholds).double() / steps
     limits -= limits.abs() * (4 * _U) + _TINY
-    return _above(upper, limits.float().numpy())
+    places = _above(upper, limits.float().numpy())
+    if len(places) > most:
+        return None
+    rows, columns = np.divmod(places, m)
+    high = upper.numpy().reshape(-1)[places].astype(np.float64)
+    wide = bias.numpy()[columns]
+    step = steps.numpy()[rows]
+    # bias holds the roundings of the sum, far more than those of its double and of the way back to float32
+    return Found(rows, columns, _down((high - 2.001 * wide) * step), _up((high + 0.001 * wide) * step))
 
 
 def float32_pairs(
     queries: Float32Side, items: Float32Side, thresholds: np.ndarray, k: int, room: Room, most: int
-) -> np.ndarray:
-    """The same by a float32 product; where that would be over ``most`` pairs, those that may be among the block's best k.
+) -> Found | None:
+    """The same by a float32 product, and of these only what may be among the block's best k where all might be many.
 
     Args:
         queries, items: n and m vectors.
         thresholds: float32 (n,), -inf where anything may enter.
         k: How many are sought.
         room: Buffers for at least (n, m).
-        most: From how many pairs on the block's own k-th best is worth finding.
+        most: With more pairs than this the answer is None.
     """
     import torch
 
-    products = room.floats(len(queries.values), len(items.values))
+    n, m = len(queries.values), len(items.values)
+    products = room.floats(n, m)
     torch.mm(queries.device, items.device.T, out=products)
     d = queries.values.shape[1]
-    error = (product_error(d) * queries.norms * items.norms.max() + d * 2.0**-120).astype(np.float64)
+    error = product_error(d) * queries.norms * items.norms.max() + d * 2.0**-120
     limits = thresholds - error
-    if np.isfinite(thresholds).all():
+    places = _above(products, _down(limits)) if np.isfinite(thresholds).all() else None
+    if places is None or len(places) > most:
+        if k < m:
+            limits = np.maximum(limits, _kth(products, k) - 2 * error)
         places = _above(products, _down(limits))
-        if len(places) <= most:
-            return places
-    if k < len(items.values):
-        if products.device.type == "cpu":
-            kth = np.partition(products.numpy(), len(items.values) - k, axis=1)[:, len(items.values) - k]
-        else:
-            kth = products.topk(k, dim=1).values[:, -1].cpu().numpy()
-        limits = np.maximum(limits, kth - 2 * error)
-    return _above(products, _down(limits))
-
-
-def near_pairs(
-    queries: Float32Side, items: Float32Side, rows: np.ndarray, columns: np.ndarray, thresholds: np.ndarray
-) -> np.ndarray:
-    """Which of some pairs may score above their query's threshold, by a float32 product of each: bool (m,)."""
-    may = np.empty(len(rows), dtype=bool)
-    d = queries.values.shape[1]
-    for start in range(0, len(rows), 128):
-        part = slice(start, start + 128)
-        row, column = rows[part], columns[part]
-        products = np.vecdot(np.take(queries.values, row, axis=0), np.take(items.values, column, axis=0))
-        error = _gamma(d) * queries.norms[row] * items.norms[column] + d * 2.0**-120
-        may[part] = products + error > thresholds[row]
-    return may
+        if len(places) > most:
+            return None
+    rows, columns = np.divmod(places, m)
+    if products.device.type == "cpu":
+        found = products.numpy().reshape(-1)[places]
+    else:
+        found = products.reshape(-1)[torch.from_numpy(places).to(products.device)].cpu().numpy()
+    return Found(rows, columns, _down(found - error[rows]), _up(found + error[rows]))
 
 
 def double_scores(queries: Float32Side, items: Float32Side, thresholds: np.ndarray, k: int) -> np.ndarray:
@@ -233,6 +250,19 @@ def _gamma(d: int) -> float:
 def _down(values: np.ndarray) -> np.ndarray:
     """float64 to float32, never up."""
     return np.nextafter(values.astype(np.float32), np.float32(-np.inf))
+
+
+def _up(values: np.ndarray) -> np.ndarray:
+    """float64 to float32, never down."""
+    return np.nextafter(values.astype(np.float32), np.float32(np.inf))
+
+
+def _kth(products: torch.Tensor, k: int) -> np.ndarray:
+    """The k-th largest of each row, of more than k."""
+    if products.device.type != "cpu":
+        return products.topk(k, dim=1).values[:, -1].cpu().numpy()
+    place = products.shape[1] - k
+    return np.partition(products.numpy(), place, axis=1)[:, place]
 
 
 def _above(block: torch.Tensor, limits: np.ndarray) -> np.ndarray:
