@@ -6,10 +6,10 @@
     scripts/cost_model.py --measure                                   measure here first, a minute or two, one thread
     scripts/cost_model.py --docs                                      and write docs/mining.json and its table
 
-Unit costs are read from docs/encoding.json (bench_encoding.py), docs/mining.json (bench_search.py) and
-docs/annotators.json (bench_llm_annotator.py); what they do not hold is taken from --units, which --measure writes.
-All are core-seconds or bytes on the machine that is named. No GPU was measured: --gpu NAME=FACTOR says how many of
-these cores one GPU replaces in encoding and annotation, and nothing is assumed.
+Unit costs are read from docs/encoding.json (bench_encoding.py), docs/annotators.json (bench_llm_annotator.py) and, for
+search, from the cost rule's constants, which bench_search.py measured; what is in none of them is taken from --units,
+which --measure writes. All are core-seconds or bytes. No GPU was measured: with --gpu-encode, --gpu-annotate and
+--gpu-exact (texts, pairs, and query x item products a second of your GPU) the GPU-hours stand beside.
 """
 
 from __future__ import annotations
@@ -17,23 +17,25 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import os
+import shlex
+import sys
 from pathlib import Path
 from typing import Any
 
 from bench_losses import DOCS
-from cost_plan import Scale, SearchPoint, Unit, machines_needed, pick, plan, sensitivity, totals
-from cost_units import NEEDED, machine, measure, measured_units, units_from_docs
+from cost_plan import Scale, Unit, graphs_for, machines_needed, plan, sensitivity, totals
+from cost_units import NEEDED, machine, measure, measured_units, read_json_or_nothing, units_from_docs
 from mining_tables import cost_section, merge_into_docs
 
 from mr_st.files import write_json
+from mr_st.search.unit_costs import DEFAULT_COSTS, UnitCosts
 
-SHARES = {"unjudged": "already_judged", "taken": "taken"}
+GPU_STAGES = {"gpu_encode": "encode", "gpu_annotate": "annotate", "gpu_exact": "exact"}
+"""How the names of the stages begin that each GPU rate is of."""
 
 
 def shares_from_study(docs: Path) -> dict[str, float]:
     """The share of retrieved pairs that nobody judged, and of those the share that is taken: the marketplace's."""
-    from cost_units import read_json_or_nothing
-
     study = read_json_or_nothing(docs / "mining.json").get("reannotation")
     if not study:
         return {}
@@ -42,24 +44,42 @@ def shares_from_study(docs: Path) -> dict[str, float]:
     return {"unjudged": unjudged / retrieved, "taken": study["pairs"]["re-annotated"]["pairs"] / unjudged}
 
 
-def model(scale: Scale, units: dict[str, Unit], points: list[SearchPoint], recall: float, price: float | None) -> Any:
-    """Both plans, their sums and what they hang on, JSON-ready."""
-    best = pick(points, recall)
+def model(
+    scale: Scale, units: dict[str, Unit], costs: UnitCosts, recall: float, price: float | None, gpu: dict[str, float]
+) -> dict[str, Any]:
+    """Both plans, their sums and what they hang on, JSON-ready.
+
+    Args:
+        scale: The job.
+        units: What is not search.
+        costs: Of search.
+        recall: To reach with graphs.
+        price: Of a core-hour.
+        gpu: Stage, as its name begins, to how many a second a GPU does.
+    """
+    graphs = graphs_for(scale, costs, recall)
     found: dict[str, Any] = {
         "scale": {**dataclasses.asdict(scale), "shards": scale.shards},
         "recall": recall,
-        "machines_needed": machines_needed(best, scale),
+        "graphs": dataclasses.asdict(graphs),
+        "machines_needed": machines_needed(scale, costs, graphs),
         "units": {name: dataclasses.asdict(units[name]) for name in NEEDED},
-        "point": dataclasses.asdict(best),
+        "search_costs": {
+            "hardware": costs.hardware,
+            "exact": costs.exact,
+            "graph": dataclasses.asdict(costs.graph(graphs.dtype)),
+        },
         "plans": {},
     }
-    for name, point in (("HNSW", best), ("exact", None)):
-        stages = plan(scale, units, point)
-        found["plans"][name] = {
-            "stages": [{**dataclasses.asdict(stage), "core_hours": stage.core_hours} for stage in stages],
-            "totals": totals(stages, scale, price),
-        }
-    found["sensitivity"] = sensitivity(scale, units, points, recall)
+    for name, of in (("HNSW", graphs), ("exact search", None)):
+        stages = plan(scale, units, costs, of)
+        rows = [{**dataclasses.asdict(stage), "core_hours": stage.core_hours} for stage in stages]
+        for row in rows:
+            rates = [rate for begin, rate in gpu.items() if row["name"].startswith(begin)]
+            if rates:
+                row["gpu_hours"] = row["count"] / rates[0] / 3600
+        found["plans"][name] = {"stages": rows, "totals": totals(stages, scale, price)}
+    found["sensitivity"] = sensitivity(scale, units, costs, recall)
     return found
 
 
@@ -71,29 +91,29 @@ def main() -> None:
         ("dim", "numbers in a vector"), ("machines", "that share the work"), ("cores", "of a machine"),
         ("shard_items", "most items in one HNSW graph"),
     ):  # fmt: skip
-        flag = f"--{name.replace('_', '-')}"
-        parser.add_argument(flag, type=int, default=getattr(default, name), help=f"{told} ({getattr(default, name):,})")
+        flag, usual = f"--{name.replace('_', '-')}", getattr(default, name)
+        parser.add_argument(flag, type=int, default=usual, help=f"{told} ({usual:,})")
     parser.add_argument("--memory-gib", type=float, default=default.memory / 2**30, help="of a machine")
     parser.add_argument("--efficiency", type=float, default=default.efficiency, help="share of the cores' time used")
     parser.add_argument("--unjudged", type=float, help="share of the retrieved pairs that nobody judged")
     parser.add_argument("--annotated", type=float, default=1.0, help="share of those that is annotated")
-    parser.add_argument("--recall", type=float, default=0.98, help="of HNSW against exact search, in each graph")
+    parser.add_argument("--recall", type=float, default=0.98, help="of HNSW against exact search")
+    for name in GPU_STAGES:
+        parser.add_argument(f"--{name.replace('_', '-')}", type=float, help="a second, on one GPU; not measured here")
     parser.add_argument("--price-per-core-hour", type=float)
-    parser.add_argument("--measure", action="store_true", help="measure here what the benchmarks' files do not hold")
+    parser.add_argument("--measure", action="store_true", help="measure here what no benchmark did")
     parser.add_argument("--units", type=Path, default=Path("build/cost_units.json"), help="what --measure writes")
     parser.add_argument("--docs", action="store_true", help="write docs/mining.json and docs/mining.md's table")
     options = parser.parse_args()
     if options.measure:
         options.units.parent.mkdir(parents=True, exist_ok=True)
         write_json(options.units, {**measure(), "load_average": os.getloadavg()[0]})
-    units, points = measured_units(options.units)
-    known, known_points = units_from_docs(DOCS)
-    units, points = {**units, **known}, known_points or points
-    missing = [name for name in NEEDED if name not in units] + ([] if points else ["HNSW search"])
+    units = measured_units(options.units) | units_from_docs(DOCS)
+    missing = [name for name in NEEDED if name not in units]
     if missing:
         raise SystemExit(
-            f"cost_model: not measured yet: {', '.join(missing)}; run scripts/bench_encoding.py --docs and "
-            "scripts/bench_search.py --docs, or scripts/cost_model.py --measure"
+            f"cost_model: not measured yet: {', '.join(missing)}; run scripts/cost_model.py --measure (and "
+            "scripts/bench_encoding.py --docs, whose figures count before its own)"
         )
     shares = shares_from_study(DOCS)
     scale = Scale(
@@ -104,9 +124,16 @@ def main() -> None:
         taken=shares.get("taken", default.taken),
     )  # fmt: skip
     found = {
-        "command": f"scripts/cost_model.py --items {scale.items} --queries {scale.queries} --k {scale.k} --docs",
+        "command": f"scripts/cost_model.py {shlex.join(sys.argv[1:])}".rstrip(),
         "machine": machine(),
-        **model(scale, units, points, options.recall, options.price_per_core_hour),
+        **model(
+            scale,
+            units,
+            DEFAULT_COSTS,
+            options.recall,
+            options.price_per_core_hour,
+            {begin: rate for name, begin in GPU_STAGES.items() if (rate := getattr(options, name))},
+        ),
     }
     print(cost_section(found))
     if options.docs:

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-__all__ = ["Scale", "SearchPoint", "Stage", "Unit", "graph_factor", "pick", "plan", "sensitivity", "totals"]
+if TYPE_CHECKING:
+    from mr_st.search.unit_costs import UnitCosts
+
+__all__ = ["Graphs", "Scale", "Stage", "Unit", "graphs_for", "machines_needed", "plan", "sensitivity", "totals"]
+
+SEARCH_SOURCE = "mr_st/search/unit_costs.py"
 
 VECTOR_BYTES = 2  # a number of a stored vector: float16
 CANDIDATE_BYTES = 12  # an item's row (int64) and its score (float32), before the shards' answers are merged
-MACHINE_SHARE = 0.8  # of a machine's memory that indexes may take
+MACHINE_SHARE = 0.8  # of a machine's memory that graphs and vectors may take
 
 
 @dataclass(frozen=True)
@@ -30,28 +35,18 @@ class Unit:
 
 
 @dataclass(frozen=True)
-class SearchPoint:
-    """One measured HNSW setting.
+class Graphs:
+    """How the catalogue is indexed.
 
     Args:
         dtype: f16 or i8.
-        n_items: Items in the graph.
-        candidates: Looked at for a query: the larger of ``expansion_search`` and what is asked for.
-        recall: recall@k against exact search, 0..1.
-        seconds: Core-seconds for one query in one graph.
-        add_seconds: Core-seconds to place one item.
-        item_bytes: Bytes of the saved index for one item.
-        source: As in :class:`Unit`.
+        expansion: Candidates looked at for a query in each graph.
+        recall: That the cost rule expects of all graphs together, 0..1.
     """
 
     dtype: str
-    n_items: int
-    candidates: int
+    expansion: int
     recall: float
-    seconds: float
-    add_seconds: float
-    item_bytes: float
-    source: str
 
 
 @dataclass(frozen=True)
@@ -122,33 +117,36 @@ class Stage:
         return self.count * self.unit / 3600
 
 
-def graph_factor(n_items: float, measured: float) -> float:
-    """How much dearer an insertion or a search is in a graph of ``n_items`` than in the one measured: ln n / ln n0.
+def graphs_for(scale: Scale, costs: UnitCosts, recall: float, dtypes: Sequence[str] = ("f16", "i8")) -> Graphs:
+    """The index that takes the least time of those that reach the recall by the cost rule's model.
 
-    An HNSW graph has about ln n layers, and a search goes through each (Malkov and Yashunin, arXiv 1603.09320, 4.2).
-
-    Example:
-        >>> round(graph_factor(10_000_000, 1_000_000), 3)
-        1.167
+    Raises:
+        ValueError: none reaches it.
     """
-    return math.log(max(n_items, 2)) / math.log(max(measured, 2))
+    found: list[tuple[float, Graphs]] = []
+    for dtype in dtypes:
+        for expansion in range(16, 4097, 16):
+            expected = costs.expected_recall(dtype, scale.items, scale.shards, scale.k, expansion)
+            if expected >= recall:
+                looked_at = max(expansion, math.ceil(scale.k * costs.graph(dtype).oversampling))
+                graphs = Graphs(dtype, looked_at, expected)
+                found.append((sum(index_seconds(scale, costs, graphs)), graphs))
+                break
+    if not found:
+        raise ValueError(f"no graph is expected to reach a recall of {recall}")
+    return min(found, key=lambda one: one[0])[1]
 
 
-def pick(points: Sequence[SearchPoint], recall: float) -> SearchPoint:
-    """The cheapest setting of the largest graph measured that reaches a recall; the best in recall where none does."""
-    largest = [point for point in points if point.n_items == max(point.n_items for point in points)]
-    reaching = [point for point in largest if point.recall >= recall]
-    return min(reaching, key=lambda point: point.seconds) if reaching else max(largest, key=lambda point: point.recall)
+def index_seconds(scale: Scale, costs: UnitCosts, graphs: Graphs) -> tuple[float, float]:
+    """Core-seconds to build all graphs, and to search all queries in each."""
+    rows = math.ceil(scale.items / scale.shards)
+    one = costs.query_seconds(graphs.dtype, rows, scale.dim, scale.k, graphs.expansion)
+    build = scale.shards * costs.add_seconds(graphs.dtype, rows, scale.dim)
+    return build, scale.queries * scale.shards * one
 
 
-def search_seconds(point: SearchPoint, scale: Scale) -> float:
-    """Core-seconds of one query in one graph: linear in the candidates looked at, ln n in the graph's size."""
-    n_items = min(scale.items, scale.shard_items)
-    return point.seconds * max(1.0, scale.k / point.candidates) * graph_factor(n_items, point.n_items)
-
-
-def plan(scale: Scale, units: dict[str, Unit], point: SearchPoint | None) -> list[Stage]:
-    """The stages with an HNSW index of the setting ``point``, or with exact search where that is None."""
+def plan(scale: Scale, units: Mapping[str, Unit], costs: UnitCosts, graphs: Graphs | None) -> list[Stage]:
+    """The stages with HNSW graphs, or with exact search where ``graphs`` is None."""
     vector = scale.dim * VECTOR_BYTES
     items, queries, k = float(scale.items), float(scale.queries), scale.k
     encode, encode_query = units["encode_item"], units["encode_query"]
@@ -160,24 +158,27 @@ def plan(scale: Scale, units: dict[str, Unit], point: SearchPoint | None) -> lis
         ),
     ]  # fmt: skip
     read_queries = queries * vector * scale.machines  # every machine searches its items for all queries
-    if point is None:
-        unit, n_lists = units["exact"], scale.machines
+    if graphs is None:
+        n_lists = scale.machines  # each machine searches its part of the items, and gives its best k
+        seconds = costs.exact_seconds(1, 1, scale.dim, 1)
         stages.append(
             Stage(
-                "exact search", items * queries, "query x item", unit.value, 0.0,
-                items * vector + read_queries + queries * k * n_lists * CANDIDATE_BYTES, unit.source,
+                "exact search", items * queries, "query x item", seconds, 0.0,
+                items * vector + read_queries + queries * k * n_lists * CANDIDATE_BYTES, SEARCH_SOURCE,
             )
         )  # fmt: skip
     else:
-        n_items, n_lists = min(scale.items, scale.shard_items), scale.shards
-        index = items * point.item_bytes
-        add = point.add_seconds * graph_factor(n_items, point.n_items)
+        n_lists = scale.shards
+        build, search = index_seconds(scale, costs, graphs)
+        index = float(costs.graph_bytes(graphs.dtype, scale.items, scale.dim))
         stages += [
-            Stage(f"build {point.dtype} HNSW", items, "item", add, index, items * vector + index, point.source),
             Stage(
-                f"search {scale.shards} graphs", queries * scale.shards, "query x graph",
-                search_seconds(point, scale), 0.0,
-                index + read_queries + queries * k * n_lists * CANDIDATE_BYTES, point.source,
+                f"build {n_lists} {graphs.dtype} graphs", items, "item", build / items, index, items * vector + index,
+                SEARCH_SOURCE,
+            ),
+            Stage(
+                "search them", queries * n_lists, "query x graph", search / (queries * n_lists), 0.0,
+                index + items * vector + read_queries + queries * k * n_lists * CANDIDATE_BYTES, SEARCH_SOURCE,
             ),
         ]  # fmt: skip
     merge, annotate, select = units["merge"], units["annotate"], units["select"]
@@ -214,31 +215,28 @@ def totals(stages: Sequence[Stage], scale: Scale, price: float | None = None) ->
     return found
 
 
-def machines_needed(point: SearchPoint, scale: Scale) -> int:
-    """Machines whose memory holds all graphs."""
-    return math.ceil(scale.items * point.item_bytes / (scale.memory * MACHINE_SHARE))
+def machines_needed(scale: Scale, costs: UnitCosts, graphs: Graphs) -> int:
+    """Machines whose memory holds all graphs, and the vectors that score again what they find."""
+    held = costs.graph_bytes(graphs.dtype, scale.items, scale.dim) + scale.items * scale.dim * VECTOR_BYTES
+    return math.ceil(held / (scale.memory * MACHINE_SHARE))
 
 
-def sensitivity(scale: Scale, units: dict[str, Unit], points: Sequence[SearchPoint], recall: float) -> list[list[Any]]:
-    """Core-hours of the whole with one thing changed: (what, value, search's core-hours, the whole's)."""
+def sensitivity(scale: Scale, units: Mapping[str, Unit], costs: UnitCosts, recall: float) -> list[list[Any]]:
+    """Core-hours of the whole with one thing changed: (what, value, index and search, all)."""
     rows: list[list[Any]] = []
 
-    def add(what: str, value: str, changed: Scale, point: SearchPoint) -> None:
-        stages = plan(changed, units, point)
-        search = sum(stage.core_hours for stage in stages if stage.name.startswith(("build", "search")))
-        rows.append([what, value, search / changed.efficiency, totals(stages, changed)["core_hours"]])
+    def add(what: str, value: str, changed: Scale, target: float = recall) -> None:
+        graphs = graphs_for(changed, costs, target)
+        whole = totals(plan(changed, units, costs, graphs), changed)["core_hours"]
+        search = sum(index_seconds(changed, costs, graphs)) / 3600 / changed.efficiency
+        rows.append([what, value.format(graphs=graphs), search, whole])
 
-    best = pick(points, recall)
     for k in (50, 100, 150, 200):
-        add("k", f"{k}", replace(scale, k=k), best)
-    for share in (1.0, 0.3, 0.1, 0.03):
-        add("share of the unjudged pairs that is annotated", f"{share:.0%}", replace(scale, annotated=share), best)
+        add("k", f"{k}", replace(scale, k=k))
+    for target in (0.9, 0.95, 0.98, 0.99):
+        add("recall aimed at", f"{target:.0%} ({{graphs.dtype}}, expansion {{graphs.expansion}})", scale, target)
     for n_items in (1_000_000, 10_000_000, 50_000_000):
-        add("items in a graph", f"{n_items:,}", replace(scale, shard_items=n_items), best)
-    for target in sorted({0.95, 0.98, 0.99, recall}):
-        point = pick(points, target)
-        told = f"{target} ({point.dtype}, {point.candidates} candidates: measured {point.recall:.3f})"
-        if point.recall < target:
-            told += ", **not reached**"
-        add("recall aimed at in a graph", told, scale, point)
+        add("items in a graph", f"{n_items:,}", replace(scale, shard_items=n_items))
+    for share in (1.0, 0.3, 0.1, 0.03):
+        add("share of the unjudged pairs that is annotated", f"{share:.0%}", replace(scale, annotated=share))
     return rows

@@ -55,7 +55,7 @@ def _percent(share: Mapping[str, Any]) -> str:
     return f"{share['value']:.1%} [{share['low']:.1%}, {share['high']:.1%}]"
 
 
-# ---- re-annotation ---------------------------------------------------------------------------------------------------
+# ---- re-annotation --------------------------------------------------------------------------------------------------
 
 
 def reannotation_section(found: Mapping[str, Any]) -> str:
@@ -66,8 +66,8 @@ def reannotation_section(found: Mapping[str, Any]) -> str:
         "",
         "### Unjudged pairs that a naive miner calls negatives",
         "",
-        f"Marketplace (fingerprint `{at['dataset']['fingerprint']}`), top {at['k']} of {found['mined_queries']} training "
-        f"queries by the stage-1 model of the bundled recipe; the policy, which is the truth here, grades what nobody "
+        f"Marketplace (fingerprint `{at['dataset']['fingerprint']}`), top {at['k']} of {found['mined_queries']} "
+        f"training queries by the stage-1 model of the bundled recipe; the policy, which is the truth here, grades what nobody "
         f"judged. 95 % intervals over queries. `{found['command']}`",
         "",
         "| ranks | unjudged pairs | truly above grade 0 | share wrongly called negative |",
@@ -100,10 +100,12 @@ def _training_protocol(found: Mapping[str, Any]) -> str:
 
 def _arms_table(found: Mapping[str, Any], rows: Mapping[str, Any], share: str) -> list[str]:
     lines = [
-        f"{float(share):.0%} of stage 1's weights averaged in (the recipe's):" if float(share) else "Nothing averaged:",
+        f"{float(share):.0%} of stage 1's weights averaged in (the recipe's):"
+        if float(share)
+        else "Nothing averaged:",
         "",
-        "| pairs | mined | of these called 0 and not | NDCG@10 | against re-annotated | p | by seed | margin, average | "
-        "worst | worst* | judged@10 |",
+        "| pairs | mined | of these called 0 and not | NDCG@10 | against re-annotated | p | by seed | "
+        "margin, average | worst | worst* | judged@10 |",
         "|---|---|---|---|---|---|---|---|---|---|---|",
     ]
     for name, row in rows.items():
@@ -145,13 +147,13 @@ def _reading(found: Mapping[str, Any]) -> list[str]:
     control = rows["none"]["against"]["ndcg@10"]
     gain = "gains" if control["value"] < 0 and control["p_holm"] < 0.05 else "**does not surely gain**"
     lines = [
-        f"Naive negatives are {verdict} re-annotated pairs in NDCG@10 (p {_p(naive['p_holm'])}); over no mining at all, "
-        f"re-annotation {gain} ({-control['value']:+.3f}, p {_p(control['p_holm'])}).",
+        f"Naive negatives are {verdict} re-annotated pairs in NDCG@10 (p {_p(naive['p_holm'])}); over no mining at "
+        f"all, re-annotation {gain} ({-control['value']:+.3f}, p {_p(control['p_holm'])}).",
     ]
     if same:
         lines.append(
-            "Unjudged items count as grade 0, which is no guess here: the test split's judgments hold every item above "
-            "grade 0, and with the policy as judge of all pairs each arm has the very same NDCG@10. So no arm is "
+            "Unjudged items count as grade 0, which is no guess here: the test split's judgments hold every item "
+            "above grade 0, and with the policy as judge of all pairs each arm has the very same NDCG@10. So no arm is "
             "helped or harmed by what nobody judged, as it could be on a real log."
         )
     wins = rows[NAIVE]["ndcg@10"]["value"] > rows[STAGE1]["ndcg@10"]["value"]
@@ -164,64 +166,79 @@ def _reading(found: Mapping[str, Any]) -> list[str]:
     return [" ".join(lines)]
 
 
-# ---- the cost model --------------------------------------------------------------------------------------------------
+# ---- the cost model -------------------------------------------------------------------------------------------------
 
 
 def cost_section(found: Mapping[str, Any]) -> str:
     """What a job of the given size costs."""
-    scale, point = found["scale"], found["point"]
+    scale, graphs, search = found["scale"], found["graphs"], found["search_costs"]
     lines = [
         f"## What {scale['items'] / 1e6:g}M items and {scale['queries'] / 1e6:g}M queries cost",
         "",
-        f"Unit costs measured on {found['machine']} times counts; k {scale['k']}, {scale['dim']} numbers a vector in "
-        f"float16, graphs of at most {scale['shard_items']:,} items ({scale['shards']} of them), {scale['machines']} "
-        f"machines of {scale['cores']} such cores. The cores are at work {scale['efficiency']:.0%} of the time "
-        f"(assumed). `{found['command']}`",
+        f"Unit costs of {found['machine']}, times counts. k {scale['k']}; {scale['dim']} numbers a vector, in "
+        f"float16; graphs of at most {scale['shard_items']:,} items ({scale['shards']} of them), with an expansion of "
+        f"{graphs['expansion']} for an expected recall of {graphs['recall']:.1%}; {scale['machines']} machines of "
+        f"{scale['cores']} such cores, busy {scale['efficiency']:.0%} of the time (assumed); {scale['unjudged']:.0%} "
+        f"of the retrieved pairs unjudged, {scale['annotated']:.0%} of those annotated. `{found['command']}`",
         "",
     ]
     for name, costs in found["plans"].items():
         lines += [*_plan_table(name, costs, scale), ""]
+    graph = search["graph"]
     lines += [
-        f"Hours on the machines above: {_walls(found)}. The graphs need {found['machines_needed']} of those machines, or "
-        f"more, to stand in {scale['memory'] / 2**30:g} GiB of memory each (80 % of it).",
+        f"Hours on these machines: {_walls(found)}. Graphs and vectors stand in the memory of "
+        f"{found['machines_needed']} machines or more ({scale['memory'] / 2**30:g} GiB each, 80 % of it).",
         "",
-        "One thing changed, HNSW:",
+        "One thing changed, with HNSW:",
         "",
         "| what | value | index and search, core-hours | all, core-hours |",
         "|---|---|---|---|",
         *(f"| {what} | {value} | {part:,.0f} | {whole:,.0f} |" for what, value, part, whole in found["sensitivity"]),
         "",
-        "| unit | core-seconds, or bytes | measured in |",
+        "The unit costs (core-seconds, or bytes):",
+        "",
+        "| unit | cost | from |",
         "|---|---|---|",
-        *(f"| {name}, a {of['of']} | {of['value']:.3g} | {of['source']} |" for name, of in found["units"].items()),
-        f"| {point['dtype']} HNSW: place an item in a graph of {point['n_items']:,} | {point['add_seconds']:.3g} | "
-        f"{point['source']} |",
-        f"| ... search it, {point['candidates']} candidates, recall {point['recall']:.3f} | {point['seconds']:.3g} | "
-        f"{point['source']} |",
-        f"| ... bytes of an item | {point['item_bytes']:.0f} | {point['source']} |",
+        *(
+            f"| {name.replace('_', ' ')}, each {of['of']} | {of['value']:.3g} | {of['source']} |"
+            for name, of in found["units"].items()
+        ),
+        f"| exact search, each query x item x dimension | {search['exact']:.3g} | the cost rule, "
+        f"{search['hardware']} |",
+        f"| {graphs['dtype']} graph of 100,000: place an item | {graph['add']:.3g}, "
+        f"{graph['add_growth']:+.0%} a doubling | the cost rule |",
+        f"| ... search it, each candidate | {graph['search']:.3g}, {graph['search_growth']:+.0%} a doubling | "
+        "the cost rule |",
+        f"| ... bytes of an item's links | {graph['link_bytes']:g} | the cost rule |",
     ]
     return "\n".join(lines)
 
 
 def _plan_table(name: str, costs: Mapping[str, Any], scale: Mapping[str, Any]) -> list[str]:
-    totals = costs["totals"]
+    totals, has_gpu = costs["totals"], any("gpu_hours" in stage for stage in costs["stages"])
     lines = [
-        f"**{name}**",
+        f"With {name}:",
         "",
-        "| stage | how many | core-seconds each | core-hours | stored | over the network |",
-        "|---|---|---|---|---|---|",
+        f"| stage | how many | core-seconds each | core-hours |{' GPU-hours instead |' * has_gpu} stored | moved |",
+        f"|---|---|---|---|{'---|' * has_gpu}---|---|",
     ]
     for stage in costs["stages"]:
+        gpu = f" {stage['gpu_hours']:,.1f} |" if "gpu_hours" in stage else " |" * has_gpu
         lines.append(
             f"| {stage['name']} | {stage['count']:.3g} ({stage['of']}) | {stage['unit']:.3g} | "
-            f"{stage['core_hours']:,.0f} | {size(stage['stored'])} | {size(stage['moved'])} |"
+            f"{hours(stage['core_hours'])} |{gpu} {size(stage['stored'])} | {size(stage['moved'])} |"
         )
     price = f", {totals['price']:,.0f} at the price given" if "price" in totals else ""
     lines.append(
-        f"| all, at {scale['efficiency']:.0%} | | | **{totals['core_hours']:,.0f}**{price} | "
+        f"| all, cores busy {scale['efficiency']:.0%} | | | **{totals['core_hours']:,.0f}**{price} |{' |' * has_gpu} "
         f"{size(totals['stored_bytes'])} | {size(totals['moved_bytes'])} |"
     )
     return lines
+
+
+def hours(value: float) -> str:
+    """Hours with three digits, or whole ones."""
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
 
 
 def _walls(found: Mapping[str, Any]) -> str:

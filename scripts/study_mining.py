@@ -16,8 +16,8 @@ original judgments and, in each arm, the same number of further pairs a query:
 
 Same recipe of stage 2, same steps and seeds in all. Queries judged with one grade only are left out where the arm's
 pairs bring no second grade: a naive miner has no annotator to ask. Scored on the test split over the full catalogue,
-each query's mean over the seeds; intervals and paired tests over queries. Some seven minutes a seed and arm on one idle
-core; seeds come one after another, and what is there of whole seeds can be written at any time.
+each query's mean over the seeds; intervals and paired tests over queries. Some seven minutes a seed and arm on one
+idle core; seeds come one after another, and what is there of whole seeds can be written at any time.
 """
 
 from __future__ import annotations

@@ -11,52 +11,59 @@ import pytest
 
 sys.path.append(str(Path(__file__).resolve().parents[2] / "scripts"))
 
-from cost_plan import (  # noqa: E402 - scripts are no package
-    Scale,
-    SearchPoint,
-    Unit,
-    graph_factor,
-    machines_needed,
-    pick,
-    plan,
-    sensitivity,
-    totals,
-)
+from cost_plan import Scale, Unit, graphs_for, machines_needed, plan, sensitivity, totals
+
+from mr_st.search.unit_costs import DEFAULT_COSTS, GraphCosts, UnitCosts
 
 UNITS = {
     name: Unit(value, "here", "thing")
     for name, value in {
-        "encode_item": 0.02, "encode_query": 0.01, "exact": 1e-8, "merge": 1e-7, "annotate": 0.05, "select": 1e-6,
+        "encode_item": 0.02, "encode_query": 0.01, "merge": 1e-7, "annotate": 0.05, "select": 1e-6,
         "pair_text_bytes": 100, "label_bytes": 13, "row_bytes": 20,
     }.items()
 }  # fmt: skip
-POINT = SearchPoint("i8", 1_000, 200, 0.985, 0.004, 0.001, 500, "here")
-SCALE = Scale(items=1_000_000, queries=1_000, k=100, dim=8, unjudged=0.9, annotated=0.5, taken=0.1,
+GRAPH = GraphCosts(
+    add=1e-3, add_growth=0.0, search=2e-6, search_start=0.0, search_growth=0.0, link_bytes=100, value_bytes=1,
+    oversampling=1.0, miss=0.01, miss_growth=0.0, miss_decay=1.0,
+)  # fmt: skip
+COSTS = UnitCosts("here", exact=1e-11, rescore=0.0, f16=replace(GRAPH, value_bytes=2, add=2e-3), i8=GRAPH)
+SCALE = Scale(items=1_000_000, queries=1_000, k=100, dim=384, unjudged=0.9, annotated=0.5, taken=0.1,
               shard_items=100_000, machines=4, cores=2, memory=2**30, efficiency=0.5)  # fmt: skip
 
 
+def test_the_cheapest_graph_that_reaches_the_recall_is_taken() -> None:
+    graphs = graphs_for(SCALE, COSTS, 0.98)
+    # missed: .01 * 2k / (expansion * shards), at least k candidates: 10 shards of 100 candidates miss .2 %
+    assert (graphs.dtype, graphs.expansion) == ("i8", 100)
+    assert graphs.recall == pytest.approx(0.998)
+    single = replace(SCALE, shard_items=1_000_000)
+    assert graphs_for(single, COSTS, 0.995).expansion == 400
+    with pytest.raises(ValueError, match="recall"):
+        graphs_for(single, COSTS, 0.99999)
+
+
 def test_stages_are_counts_times_units() -> None:
-    stages = {stage.name: stage for stage in plan(SCALE, UNITS, POINT)}
+    graphs = graphs_for(SCALE, COSTS, 0.98)
+    stages = {stage.name: stage for stage in plan(SCALE, UNITS, COSTS, graphs)}
     assert list(stages) == [
-        "encode items", "encode queries", "build i8 HNSW", "search 10 graphs", "merge parts, drop judged", "annotate",
+        "encode items", "encode queries", "build 10 i8 graphs", "search them", "merge parts, drop judged", "annotate",
         "select, write",
     ]  # fmt: skip
     assert stages["encode items"].core_hours == pytest.approx(1_000_000 * 0.02 / 3600)
-    assert stages["encode items"].stored == 1_000_000 * 8 * 2
-    larger = math.log(100_000) / math.log(1_000)
-    assert stages["build i8 HNSW"].core_hours == pytest.approx(1_000_000 * 0.001 * larger / 3600)
-    assert stages["build i8 HNSW"].stored == 1_000_000 * 500
-    assert stages["search 10 graphs"].core_hours == pytest.approx(1_000 * 10 * 0.004 * larger / 3600)
+    assert stages["encode items"].stored == 1_000_000 * 768
+    assert stages["build 10 i8 graphs"].core_hours == pytest.approx(1_000_000 * 1e-3 / 3600)
+    assert stages["build 10 i8 graphs"].stored == 1_000_000 * (384 + 100)
+    assert stages["search them"].core_hours == pytest.approx(1_000 * 10 * 100 * 2e-6 / 3600)
     assert stages["merge parts, drop judged"].count == 1_000 * 10 * 100
     assert stages["annotate"].count == pytest.approx(1_000 * 100 * 0.9 * 0.5)
     assert stages["annotate"].moved == pytest.approx(45_000 * 113)
-    exact = {stage.name: stage for stage in plan(SCALE, UNITS, None)}["exact search"]
-    assert exact.core_hours == pytest.approx(1_000_000 * 1_000 * 1e-8 / 3600)
-    assert exact.moved == 1_000_000 * 16 + 1_000 * 16 * 4 + 1_000 * 100 * 4 * 12
+    exact = {stage.name: stage for stage in plan(SCALE, UNITS, COSTS, None)}["exact search"]
+    assert exact.core_hours == pytest.approx(1_000_000 * 1_000 * 384 * 1e-11 / 3600)
+    assert exact.moved == 1_000_000 * 768 + 1_000 * 768 * 4 + 1_000 * 100 * 4 * 12
 
 
 def test_totals_count_idle_cores_and_money() -> None:
-    stages = plan(SCALE, UNITS, POINT)
+    stages = plan(SCALE, UNITS, COSTS, None)
     found = totals(stages, SCALE, price=0.1)
     assert found["core_hours"] == pytest.approx(2 * sum(stage.core_hours for stage in stages))
     assert found["wall_hours"] == pytest.approx(found["core_hours"] / 8)
@@ -64,44 +71,20 @@ def test_totals_count_idle_cores_and_money() -> None:
     assert "price" not in totals(stages, SCALE)
 
 
-def test_a_graph_is_never_larger_than_the_catalogue_and_factor_one_where_it_was_measured() -> None:
-    assert graph_factor(1_000, 1_000) == 1
-    small = replace(SCALE, items=1_000)
-    assert small.shards == 1
-    stages = {stage.name: stage for stage in plan(small, UNITS, POINT)}
-    assert stages["build i8 HNSW"].unit == pytest.approx(0.001)
-    assert stages["search 1 graphs"].unit == pytest.approx(0.004)
-
-
-def test_more_candidates_than_measured_cost_in_proportion() -> None:
-    search = {stage.name: stage for stage in plan(replace(SCALE, k=400), UNITS, POINT)}["search 10 graphs"]
-    usual = {stage.name: stage for stage in plan(SCALE, UNITS, POINT)}["search 10 graphs"]
-    assert search.unit == pytest.approx(2 * usual.unit)
-
-
-def test_pick_takes_the_cheapest_that_reaches_the_recall_in_the_largest_graph() -> None:
-    small = replace(POINT, n_items=10, seconds=1e-9, recall=1.0)
-    weak = replace(POINT, seconds=0.001, recall=0.9)
-    dear = replace(POINT, seconds=0.009, recall=0.999)
-    points = [small, weak, POINT, dear]
-    assert pick(points, 0.98) is POINT
-    assert pick(points, 0.99) is dear
-    assert pick(points, 0.9999) is dear
-    assert pick(points, 0.5) is weak
-
-
-def test_machines_hold_all_graphs() -> None:
-    assert machines_needed(POINT, SCALE) == math.ceil(500e6 / (2**30 * 0.8)) == 1
-    assert machines_needed(POINT, replace(SCALE, items=10_000_000)) == 6
+def test_machines_hold_graphs_and_vectors() -> None:
+    graphs = graphs_for(SCALE, COSTS, 0.98)
+    assert machines_needed(SCALE, COSTS, graphs) == math.ceil(1_000_000 * (484 + 768) / (2**30 * 0.8)) == 2
 
 
 def test_sensitivity_moves_what_it_names() -> None:
-    rows = sensitivity(SCALE, UNITS, [POINT], 0.98)
     by_what: dict[str, list[list[object]]] = {}
-    for row in rows:
+    for row in sensitivity(SCALE, UNITS, DEFAULT_COSTS, 0.98):
         by_what.setdefault(row[0], []).append(row)
     annotated = by_what["share of the unjudged pairs that is annotated"]
     assert [row[1] for row in annotated] == ["100%", "30%", "10%", "3%"]
     assert len({row[2] for row in annotated}) == 1  # search does not depend on it
     assert [row[3] for row in annotated] == sorted((row[3] for row in annotated), reverse=True)
-    assert any("not reached" in row[1] for row in by_what["recall aimed at in a graph"])
+    recalls = by_what["recall aimed at"]
+    assert [row[2] for row in recalls] == sorted(row[2] for row in recalls)
+    ks = by_what["k"]
+    assert [row[3] for row in ks] == sorted(row[3] for row in ks)

@@ -1,4 +1,4 @@
-"""The arms of the mining study: the same number of pairs a query in each, and what a report says of false negatives."""
+"""The arms of the mining study: as many pairs a query in each, and what a report says of false negatives."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from mr_st.annotation import JudgmentAnnotator
 from mr_st.data import GradedDataset
 from mr_st.data.marketplace import MarketplacePolicy
@@ -17,7 +18,7 @@ from mr_st.mining.select import is_judged
 
 sys.path.append(str(Path(__file__).resolve().parents[2] / "scripts"))
 
-from study_mining_pairs import (  # noqa: E402 - scripts are no package
+from study_mining_pairs import (
     ANNOTATED,
     DRAWN,
     NAIVE,
@@ -30,7 +31,10 @@ from study_mining_pairs import (  # noqa: E402 - scripts are no package
 )
 
 
-@given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 5)), max_size=30), st.lists(st.integers(0, 6), min_size=4, max_size=4))
+@given(
+    st.lists(st.tuples(st.integers(0, 3), st.integers(0, 5)), max_size=30),
+    st.lists(st.integers(0, 6), min_size=4, max_size=4),
+)
 def test_first_of_each_is_a_sort_cut_at_the_budget(rows: list[tuple[int, int]], budgets: list[int]) -> None:
     groups = np.array([group for group, _ in rows], dtype=np.int64)
     priorities = np.array([priority for _, priority in rows], dtype=np.int64)
@@ -110,7 +114,7 @@ def test_no_arm_touches_a_judged_pair_and_the_naive_one_takes_the_highest_ranked
 
 
 def test_false_negatives_are_the_reports(rounds: tuple[RefinementSet, RefinementSet, JudgmentAnnotator]) -> None:
-    mined, everything, annotator = rounds
+    mined, everything, _ = rounds
     found = false_negatives(mined.report["pairs"])
     policy = MarketplacePolicy.for_dataset(mined.dataset)
     pairs = [(row["rank"], policy(row["query_id"], row["item_id"])) for row in everything.table.to_pylist()]
