@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -61,20 +61,14 @@ def encode(
     rows = np.fromiter((row_of[text] for text in texts), dtype=np.int64, count=len(texts))
     by_row = np.argsort(rows, kind="stable")  # positions in `texts`, grouped by distinct text
     sorted_rows = rows[by_row]
-    places = _FirstPlaces(by_row, sorted_rows, len(distinct))
+    places = _FirstPlaces(by_row[np.searchsorted(sorted_rows, np.arange(len(distinct)))])
 
     from tqdm.auto import tqdm
 
     with tqdm(total=len(distinct), desc=f"encode {side}", unit="text", disable=not show_progress) as progress:
+        shards: Iterator[np.ndarray]
         if store is None:
-            shards = (
-                encoder.unit_vectors(
-                    distinct[start : start + shard_size],
-                    lambda position, start=start: places[start + position],
-                    advance=progress.update,
-                )
-                for start in range(0, len(distinct), shard_size)
-            )
+            shards = _made(encoder, distinct, places, shard_size, progress.update)
         else:
             stage = EncodeStage(
                 model, distinct, side, ShardFolder(store),
@@ -96,14 +90,22 @@ def encode(
 class _FirstPlaces(Sequence[str]):
     """What a message calls a distinct text: its first place among all texts."""
 
-    def __init__(self, by_row: np.ndarray, sorted_rows: np.ndarray, n_distinct: int):
-        self.by_row, self.sorted_rows, self.n_distinct = by_row, sorted_rows, n_distinct
+    def __init__(self, places: np.ndarray):
+        self.places = places
 
     def __len__(self) -> int:
-        return self.n_distinct
+        return len(self.places)
 
     def __getitem__(self, row: Any) -> Any:
-        return f"texts[{self.by_row[np.searchsorted(self.sorted_rows, row)]}]"
+        return _FirstPlaces(self.places[row]) if isinstance(row, slice) else f"texts[{self.places[row]}]"
+
+
+def _made(
+    encoder: TextEncoder, texts: list[str], places: Sequence[str], size: int, advance: Callable[[int], object]
+) -> Iterator[np.ndarray]:
+    for start in range(0, len(texts), size):
+        part = places[start : start + size]
+        yield encoder.unit_vectors(texts[start : start + size], part.__getitem__, advance=advance)
 
 
 def _kept_or_made(stage: EncodeStage, shard: int, advance: Callable[[int], object]) -> np.ndarray:

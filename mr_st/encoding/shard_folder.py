@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import json
 import logging
@@ -29,6 +30,8 @@ _REMOTE_BLOCK = 1 << 22  # bytes fetched at once where only some arrays of a far
 class ShardFolder:
     """Shards of results, each a NumPy ``.npz`` file (uncompressed, with the checksums of its zip form).
 
+    A file whose zip comment is not the list of its members was not written by this class, and counts as damaged.
+
     Args:
         url: A folder's path, or an fsspec URL such as ``s3://bucket/run``; made when the first shard is written.
 
@@ -54,7 +57,9 @@ class ShardFolder:
             MrStError: the folder cannot be written, or is full.
         """
         buffer = io.BytesIO()
-        np.savez(buffer, allow_pickle=False, **arrays)  # type: ignore[arg-type]
+        np.savez(buffer, allow_pickle=False, **arrays)
+        with zipfile.ZipFile(buffer, "a") as file:
+            file.comment = _listing(file)  # the sums of a zip cover its members, not the list of them
         self._put(f"{name}.npz", buffer.getbuffer())
 
     def describe(self, about: Mapping[str, Any]) -> None:
@@ -87,6 +92,8 @@ class ShardFolder:
             raise MrStError(f"{self.url}: cannot read shard {name} ({_reason(error)}); mend the folder") from error
         try:
             with handle, zipfile.ZipFile(handle) as file:
+                if file.comment != _listing(file):
+                    raise zipfile.BadZipFile("its list of members is not the one that was written")
                 members = file.namelist() if only is None else [f"{array}.npy" for array in only]
                 # Each member is read whole, and so checked against its sum, before NumPy believes its header.
                 return {
@@ -94,7 +101,7 @@ class ShardFolder:
                     for member in members
                 }
         except OSError as error:
-            if error.errno is not None:
+            if error.errno not in (None, errno.EINVAL):  # EINVAL: damaged bytes sent it to an impossible place
                 raise MrStError(f"{self.url}: cannot read shard {name} ({_reason(error)}); mend the folder") from error
         except Exception:  # whatever zipfile and NumPy make of damaged bytes
             pass
@@ -159,6 +166,10 @@ class ShardFolder:
     @staticmethod
     def _path(folder: str, name: str) -> str:
         return f"{folder}/{name}.npz"
+
+
+def _listing(file: zipfile.ZipFile) -> bytes:
+    return ",".join(file.namelist()).encode()
 
 
 def _reason(error: OSError) -> str:

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 
 __all__ = ["tokenised_batches", "tokenizer_settings"]
 
+_FEW_BATCHES = 32  # for fewer, starting processes takes longer than it saves
+_MOST_WORKERS = 4
+
 
 def tokenised_batches(
     model: SentenceTransformer, batches: list[list[str]], prompt: str, task: str, n_workers: int | None = None
@@ -42,7 +45,7 @@ def tokenised_batches(
     import torch
     from torch.utils.data import DataLoader
 
-    loader = DataLoader(
+    loader: DataLoader[Any] = DataLoader(
         batches,  # type: ignore[arg-type]
         batch_size=None,  # each element is a batch already
         num_workers=n_workers,
@@ -81,7 +84,10 @@ def _tokenise(model: SentenceTransformer, prompt: str, task: str, batch: list[st
 
 
 def _chosen(model: SentenceTransformer, n_batches: int) -> int:
-    return 0
+    """How many processes pay: none where the forward pass wants all cores itself, or for few batches."""
+    if model.device.type == "cpu" or n_batches < _FEW_BATCHES or "fork" not in multiprocessing.get_all_start_methods():
+        return 0
+    return min(_MOST_WORKERS, len(os.sched_getaffinity(0)) - 1)
 
 
 @contextmanager

@@ -156,7 +156,7 @@ def _is_whole(path: Path) -> bool:
     """Whether the file is there and its digest fits; says so where it is there and damaged."""
     try:
         n_bytes = path.stat().st_size - _DIGEST_BYTES
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return False
     digest = hashlib.sha256()
     for chunk in _chunks(path, n_bytes):
