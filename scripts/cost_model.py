@@ -8,8 +8,9 @@
 
 Unit costs are read from docs/encoding.json (bench_encoding.py), docs/annotators.json (bench_llm_annotator.py) and, for
 search, from the cost rule's constants, which bench_search.py measured; what is in none of them is taken from --units,
-which --measure writes. All are core-seconds or bytes. No GPU was measured: with --gpu-encode, --gpu-annotate and
---gpu-exact (texts, pairs, and query x item products a second of your GPU) the GPU-hours stand beside.
+which --measure writes, or from the last time (docs/mining.json). All are core-seconds or bytes. No GPU was measured:
+with --gpu-encode, --gpu-annotate and --gpu-exact (texts, pairs, and query x item products a second of your GPU) the
+GPU-hours stand beside.
 """
 
 from __future__ import annotations
@@ -23,8 +24,16 @@ from pathlib import Path
 from typing import Any
 
 from bench_losses import DOCS
-from cost_plan import Scale, Unit, graphs_for, machines_needed, plan, sensitivity, totals
-from cost_units import NEEDED, machine, measure, measured_units, read_json_or_nothing, units_from_docs
+from cost_plan import DRIVER_BYTES, Scale, Unit, graphs_for, machines_needed, plan, sensitivity, totals
+from cost_units import (
+    NEEDED,
+    machine,
+    measure,
+    measured_units,
+    read_json_or_nothing,
+    units_from_docs,
+    units_of_last_time,
+)
 from mining_tables import cost_section, merge_into_docs
 
 from mr_st.files import write_json
@@ -63,6 +72,7 @@ def model(
         "recall": recall,
         "graphs": dataclasses.asdict(graphs),
         "machines_needed": machines_needed(scale, costs, graphs),
+        "driver_bytes": scale.queries * scale.k * DRIVER_BYTES,
         "units": {name: dataclasses.asdict(units[name]) for name in NEEDED},
         "search_costs": {
             "hardware": costs.hardware,
@@ -108,7 +118,7 @@ def main() -> None:
     if options.measure:
         options.units.parent.mkdir(parents=True, exist_ok=True)
         write_json(options.units, {**measure(), "load_average": os.getloadavg()[0]})
-    units = measured_units(options.units) | units_from_docs(DOCS)
+    units = units_of_last_time(DOCS) | measured_units(options.units) | units_from_docs(DOCS)
     missing = [name for name in NEEDED if name not in units]
     if missing:
         raise SystemExit(

@@ -16,6 +16,8 @@ SEARCH_SOURCE = "mr_st/search/unit_costs.py"
 
 VECTOR_BYTES = 2  # a number of a stored vector: float16
 CANDIDATE_BYTES = 12  # an item's row (int64) and its score (float32), before the shards' answers are merged
+DRIVER_BYTES = 24  # a candidate in the driver: query and item row (int64), rank (int32), score (float32)
+_LARGE_GRAPH = 50_000_000
 MACHINE_SHARE = 0.8  # of a machine's memory that graphs and vectors may take
 
 
@@ -233,9 +235,11 @@ def sensitivity(scale: Scale, units: Mapping[str, Unit], costs: UnitCosts, recal
 
     for k in (50, 100, 150, 200):
         add("k", f"{k}", replace(scale, k=k))
+    large = replace(scale, shard_items=_LARGE_GRAPH)
     for target in (0.9, 0.95, 0.98, 0.99):
-        add("recall aimed at", f"{target:.0%} ({{graphs.dtype}}, expansion {{graphs.expansion}})", scale, target)
-    for n_items in (1_000_000, 10_000_000, 50_000_000):
+        value = f"{target:.0%} ({{graphs.dtype}}, expansion {{graphs.expansion}})"
+        add(f"recall aimed at, {_LARGE_GRAPH:,} items in a graph", value, large, target)
+    for n_items in (1_000_000, 10_000_000, _LARGE_GRAPH):
         add("items in a graph", f"{n_items:,}", replace(scale, shard_items=n_items))
     for share in (1.0, 0.3, 0.1, 0.03):
         add("share of the unjudged pairs that is annotated", f"{share:.0%}", replace(scale, annotated=share))

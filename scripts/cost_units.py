@@ -33,6 +33,12 @@ def read_json_or_nothing(path: Path) -> dict[str, Any]:
     return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
 
 
+def units_of_last_time(docs: Path = DOCS) -> dict[str, Unit]:
+    """The units that the cost model in docs/mining.json was made from, whoever measured them."""
+    known = _at(read_json_or_nothing(docs / "mining.json"), "cost_model", "units") or {}
+    return {name: Unit(**of) for name, of in known.items() if name in NEEDED}
+
+
 def units_from_docs(docs: Path = DOCS) -> dict[str, Unit]:
     """The units that the benchmarks measured; what is not there is left out.
 

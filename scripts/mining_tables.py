@@ -13,6 +13,7 @@ from typing import Any
 
 from bench_losses import DOCS, put_into_docs
 from cost_units import read_json_or_nothing
+from search_tables import search_section
 from study_mining_pairs import ANNOTATED, NAIVE, TITLES
 
 from mr_st.files import write_json
@@ -67,8 +68,8 @@ def reannotation_section(found: Mapping[str, Any]) -> str:
         "### Unjudged pairs that a naive miner calls negatives",
         "",
         f"Marketplace (fingerprint `{at['dataset']['fingerprint']}`), top {at['k']} of {found['mined_queries']} "
-        f"training queries by the stage-1 model of the bundled recipe; the policy, which is the truth here, grades what nobody "
-        f"judged. 95 % intervals over queries. `{found['command']}`",
+        "training queries by the stage-1 model of the bundled recipe; the policy, which is the truth here, grades "
+        f"what nobody judged. 95 % intervals over queries. `{found['command']}`",
         "",
         "| ranks | unjudged pairs | truly above grade 0 | share wrongly called negative |",
         "|---|---|---|---|",
@@ -153,8 +154,8 @@ def _reading(found: Mapping[str, Any]) -> list[str]:
     if same:
         lines.append(
             "Unjudged items count as grade 0, which is no guess here: the test split's judgments hold every item "
-            "above grade 0, and with the policy as judge of all pairs each arm has the very same NDCG@10. So no arm is "
-            "helped or harmed by what nobody judged, as it could be on a real log."
+            "above grade 0, and with the policy as judge of all pairs each arm has the very same NDCG@10. So no arm "
+            "is helped or harmed by what nobody judged, as it could be on a real log."
         )
     wins = rows[NAIVE]["ndcg@10"]["value"] > rows[STAGE1]["ndcg@10"]["value"]
     lines.append(
@@ -187,7 +188,8 @@ def cost_section(found: Mapping[str, Any]) -> str:
     graph = search["graph"]
     lines += [
         f"Hours on these machines: {_walls(found)}. Graphs and vectors stand in the memory of "
-        f"{found['machines_needed']} machines or more ({scale['memory'] / 2**30:g} GiB each, 80 % of it).",
+        f"{found['machines_needed']} machines or more ({scale['memory'] / 2**30:g} GiB each, 80 % of it). The "
+        f"driver's candidates alone are {size(found['driver_bytes'])} of memory.",
         "",
         "One thing changed, with HNSW:",
         "",
@@ -261,6 +263,7 @@ def size(n_bytes: float) -> str:
 
 
 SECTIONS: dict[str, Callable[[Any], str]] = {
+    "search": search_section,
     "reannotation": reannotation_section,
     "cost_model": cost_section,
 }

@@ -1,4 +1,4 @@
-"""The arms of study_mining.py as pairs: what each kind of miner adds to the judgments, as many pairs a query in each."""
+"""The arms of study_mining.py as pairs: what each kind of miner adds to the judgments, the same number a query."""
 
 from __future__ import annotations
 

@@ -84,7 +84,7 @@ def test_sensitivity_moves_what_it_names() -> None:
     assert [row[1] for row in annotated] == ["100%", "30%", "10%", "3%"]
     assert len({row[2] for row in annotated}) == 1  # search does not depend on it
     assert [row[3] for row in annotated] == sorted((row[3] for row in annotated), reverse=True)
-    recalls = by_what["recall aimed at"]
+    recalls = by_what["recall aimed at, 50,000,000 items in a graph"]
     assert [row[2] for row in recalls] == sorted(row[2] for row in recalls)
     ks = by_what["k"]
     assert [row[3] for row in ks] == sorted(row[3] for row in ks)
