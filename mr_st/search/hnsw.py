@@ -58,18 +58,18 @@ class HnswSearcher:
         threads: int,
     ):
         dtype = shards[0][0].graph.dtype
-        if expansion_search < 1 or threads < 1:
-            raise UsageError(f"expansion_search is {expansion_search} and threads {threads}; both must be 1 or more")
+        if threads < 1:
+            raise UsageError(f"threads must be 1 or more, got {threads}")
         if oversampling is not None and not 1 <= oversampling <= 100:
             raise UsageError(f"oversampling is {oversampling}; expected 1 to 100 times k candidates")
         self.folder = folder
         self.vectors = vectors
-        self.expansion_search = expansion_search
         self.oversampling = (
             (_OVERSAMPLING[dtype] if oversampling is None else oversampling) if vectors is not None else 1.0
         )
         self.threads = threads
         self._shards = shards
+        self.expansion_search = expansion_search
         self._dimension = shards[0][0].dimension
 
     @classmethod
@@ -183,6 +183,19 @@ class HnswSearcher:
         return cls(where, opened, vectors, expansion_search, oversampling, threads)
 
     @property
+    def expansion_search(self) -> int:
+        """Candidates looked at for a query, at least those asked for; may be changed between searches."""
+        return self._expansion_search
+
+    @expansion_search.setter
+    def expansion_search(self, value: int) -> None:
+        if value < 1:
+            raise UsageError(f"expansion_search must be 1 or more, got {value}")
+        self._expansion_search = value
+        for _, index in self._shards:
+            index.expansion_search = value  # type: ignore[misc]  # usearch's setter is not seen by mypy
+
+    @property
     def settings(self) -> dict[str, Any]:
         """What is searched how."""
         records = [record for record, _ in self._shards]
@@ -237,11 +250,10 @@ class HnswSearcher:
 
     def _candidates(self, queries: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
         """Rows (n, c) and scores of the index's own, -1 and -inf where there is none; the best c over all shards."""
-        n_wanted = math.ceil(k * self.oversampling)
+        n_wanted = math.ceil(k * self.oversampling)  # usearch looks at no fewer, whatever the expansion
         all_found, all_values = [], []
         for record, index in self._shards:
             count = min(n_wanted, len(index))
-            index.expansion_search = max(self.expansion_search, count)
             asked, factor = queries, 1.0
             if record.scale is not None:  # each query by its own largest component: its ranking stays
                 scales = 127 / np.abs(queries).max(axis=1, keepdims=True)

@@ -288,7 +288,7 @@ def open_shard(folder: Path, record: ShardRecord, *, view: bool, check: bool) ->
             problem = f"usearch cannot read it ({error})"
     if problem is None:
         first, last = record.rows
-        held = (len(index), index.ndim, index.dtype.name.lower(), index.metric_kind.name.lower())
+        held = (len(index), index.ndim, index.dtype.name.lower(), str(index.metric_kind).rsplit(".", 1)[-1].lower())
         expected = (last - first, record.dimension, record.graph.dtype, "ip")
         if held != expected:
             problem = f"it holds (rows, dimension, dtype, metric) {held}, its record says {expected}"
