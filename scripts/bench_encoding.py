@@ -9,9 +9,10 @@
     scripts/bench_encoding.py --docs              write them to docs/encoding.json, and nothing else
 
 Every measurement is a process of its own, begun with the texts in a file: the seconds are those of the encoding (the
-model loaded and one batch through it before), the memory is the peak of what the process and its tokenising processes
-held beyond what stood there before the encoding. What an earlier run of the same shape measured in the file is kept;
---fresh measures it again.
+model loaded and one batch through it before), by the clock and of the processor (a busy machine changes these little;
+the watching of memory has a small share in them). The memory is the peak of what the process and its tokenising
+processes held beyond what stood there before the encoding. What an earlier run of the same shape measured in the file
+is kept; --fresh measures it again.
 """
 
 from __future__ import annotations
@@ -75,7 +76,7 @@ def measure(arguments: argparse.Namespace) -> dict[str, float]:
     with tempfile.TemporaryDirectory() as work, PeakMemory() as memory:
         if arguments.device != "cpu":
             torch.cuda.synchronize()
-        start = time.perf_counter()
+        start, cpu_start = time.perf_counter(), _cpu_seconds()
         if not way:
             vectors = model.encode_document(texts, batch_size=arguments.batch_size, show_progress_bar=False)
             np.save(Path(work) / "vectors.npy", vectors)
@@ -83,9 +84,20 @@ def measure(arguments: argparse.Namespace) -> dict[str, float]:
             stage = EncodeStage(model, texts, "item", ShardFolder(work), batch_size=arguments.batch_size, **way)
             for shard in range(len(stage.sizes)):
                 stage.run(shard)
-        seconds = time.perf_counter() - start
+        seconds, cpu_seconds = time.perf_counter() - start, _cpu_seconds() - cpu_start
         n_bytes = sum(path.stat().st_size for path in Path(work).rglob("*.np[yz]"))
-    return {"seconds": seconds, "peak_bytes": memory.peak_bytes, "bytes_per_vector": n_bytes / len(texts)}
+    return {
+        "seconds": seconds,
+        "cpu_seconds": cpu_seconds,
+        "peak_bytes": memory.peak_bytes,
+        "bytes_per_vector": n_bytes / len(texts),
+    }
+
+
+def _cpu_seconds() -> float:
+    """Of this process, and of the tokenising processes that it waited for."""
+    used = os.times()
+    return used.user + used.system + used.children_user + used.children_system
 
 
 class PeakMemory:
@@ -102,7 +114,7 @@ class PeakMemory:
         self._thread.join()
 
     def _watch(self) -> None:
-        while not self._is_over.wait(0.02):
+        while not self._is_over.wait(0.05):
             self.peak_bytes = max(self.peak_bytes, _private_bytes() - self._before)
 
 
@@ -148,6 +160,7 @@ def report(protocol: dict[str, Any], measured: dict[str, list[dict[str, float]]]
         middle = {key: statistics.median(one[key] for one in rounds) for key in rounds[0]}
         rows[name] = {
             "texts_per_second": round(protocol["texts"] / middle["seconds"], 1),
+            "texts_per_cpu_second": round(protocol["texts"] / middle["cpu_seconds"], 1),
             "seconds": round(middle["seconds"], 2),
             "peak_mb": round(middle["peak_bytes"] / 1e6, 1),
             "bytes_per_vector": round(middle["bytes_per_vector"], 1),
@@ -204,8 +217,8 @@ def main() -> None:
                 target.write_text(json.dumps(figures, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
                 row = figures["ways"][name]
                 print(
-                    f"{name:32} {row['texts_per_second']:8,.1f} texts/s  {row['peak_mb']:7,.1f} MB  "
-                    f"{row['bytes_per_vector']:7.1f} bytes a vector",
+                    f"{name:32} {row['texts_per_second']:8,.1f} texts/s {row['texts_per_cpu_second']:8,.1f} a CPU second "
+                    f"{row['peak_mb']:8,.1f} MB {row['bytes_per_vector']:8.1f} bytes a vector",
                     flush=True,
                 )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import multiprocessing
 import os
 import pickle
@@ -328,6 +329,25 @@ def test_a_folder_that_cannot_be_written_ends_before_anything_is_encoded(tmp_pat
     with pytest.raises(MrStError, match=r"cannot write here \(Not a directory"):
         stage.run(0)
     assert toy.asked == []
+
+
+def test_a_disk_that_fills_up_keeps_the_finished_shards(model, tmp_path, monkeypatch):
+    from fsspec.implementations.local import LocalFileOpener
+
+    stage = EncodeStage(model, TEXTS, "item", ShardFolder(tmp_path / "work"), shard_size=8)
+    stage.run(0)
+
+    def full(self, data):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patched:
+        patched.setattr(LocalFileOpener, "write", full, raising=False)
+        with pytest.raises(MrStError, match=r"cannot write here \(No space left on device"):
+            stage.run(1)
+    assert [stage.is_done(shard) for shard in range(4)] == [True, False, False, False]
+    run(stage)
+    run(EncodeStage(model, TEXTS, "item", ShardFolder(tmp_path / "whole"), shard_size=8))
+    assert files(tmp_path / "work") == files(tmp_path / "whole")
 
 
 def test_what_the_folder_holds_stands_beside_the_shards(model, tmp_path):

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import signal
 import subprocess
 import sys
 import time
+from multiprocessing import SimpleQueue
 from pathlib import Path
 
 import numpy as np
@@ -209,6 +211,21 @@ def test_workers_tokenise(tiny_base):
     assert os.getpid() not in pids
     chosen = [features["pid"] for features in tokenised_batches(model, batches, "", "document")]
     assert set(chosen) == {os.getpid()}
+
+
+def _vectors_to(queue: SimpleQueue, model: SentenceTransformer) -> None:
+    torch.set_num_threads(1)
+    queue.put(TextEncoder(model, "item", 2, 2).unit_vectors(TEXTS, place))
+
+
+def test_a_process_that_may_have_no_children_tokenises_itself(tiny_base):
+    model = siamese(tiny_base)
+    context = multiprocessing.get_context("fork")
+    queue = context.SimpleQueue()
+    process = context.Process(target=_vectors_to, args=(queue, model), daemon=True)
+    process.start()
+    np.testing.assert_array_equal(queue.get(), TextEncoder(model, "item", 2, 0).unit_vectors(TEXTS, place))
+    process.join()
 
 
 def test_a_tokenising_process_that_dies_ends_the_run(tiny_base):
