@@ -139,13 +139,12 @@ def _finish(refinement: RefinementSet, out: Path, console: Out) -> None:
     refinement.save(out / "refinement")
     with atomic_path(out / "report.png") as temporary:
         plot_round(refinement.report, names).savefig(temporary, format="png", dpi=120)
-    lines = [report_text(refinement.report, names), "", f"refinement set  {out / 'refinement'}"]
-    lines.append(f"figure          {out / 'report.png'}")
+    lines = [report_text(refinement.report, names), ""]
     for done in refinement.report["search"]:
         if "recall" in done:
-            recall = done["recall"]
-            lines.insert(1, f"search     {done['kind']} found {recall['value']:.2%} of the top {recall['k']:,} "
-                            f"({recall['n']:,} queries)")  # fmt: skip
+            found, k, n = (done["recall"][name] for name in ("value", "k", "n"))
+            lines.append(f"search          {done['kind']} found {found:.2%} of the top {k:,} (of {n:,} queries)")
+    lines += [f"refinement set  {out / 'refinement'}", f"figure          {out / 'report.png'}"]
     console.result(refinement.report, "\n".join(lines))
 
 

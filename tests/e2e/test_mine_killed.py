@@ -147,3 +147,76 @@ def test_killed_at_twenty_random_moments(zygote: Zygote, tmp_path: Path) -> None
             shutil.rmtree(out)
     assert n_kills == 20
     assert sum(hit.values()) >= 5, f"hardly a kill fell between the shards of a stage: {hit}"
+
+
+MINE = ("mine", "MODEL", "marketplace", "-o", "size=tiny", "-o", "seed=3", "--k", "20", "--search", "hnsw",
+        "--near-duplicates", "0.98", "-q", "--json")  # fmt: skip
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """An empty file system in memory, 4 KiB large until it is mounted again."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4k", "tmpfs", str(disk)], capture_output=True)
+    if mounted.returncode:
+        pytest.skip(f"no file system can be mounted here: {mounted.stderr.decode().strip()}")
+    yield disk
+    subprocess.run(["umount", str(disk)], check=True)
+
+
+def remount(disk: Path, options: str) -> None:
+    subprocess.run(["mount", "-o", f"remount,{options}", str(disk)], check=True)
+
+
+def check_line(code: int, err: str, message: str) -> None:
+    assert code == 1, err
+    assert err.startswith("mr-st: error: ")
+    assert message in err
+    assert len(err.strip().splitlines()) == 1
+
+
+@pytest.mark.slow
+def test_a_full_and_a_read_only_disk_end_in_one_line(
+    zygote: Zygote, tiny_base: Path, tmp_path: Path, small_disk: Path
+) -> None:
+    words = [str(tiny_base) if word == "MODEL" else word for word in MINE]
+    code, err = zygote.cli(tmp_path / "log", *words, "--out", str(tmp_path / "whole"))
+    assert code == 0, err
+    expected = bytes_of(tmp_path / "whole")
+    n_bytes = sum(path.stat().st_size for path in (tmp_path / "whole").rglob("*") if path.is_file())
+
+    out = small_disk / "out"
+    code, err = zygote.cli(tmp_path / "log", *words, "--out", str(out))
+    check_line(code, err, "No space left on device")
+    n_full = 0
+    for share in (0.15, 0.3, 0.45, 0.6, 0.75, 0.9):  # at each size it gets further, and what it finished stays
+        remount(small_disk, f"size={int(share * n_bytes / 1024)}k")
+        before = finished(out / "work")
+        code, err = zygote.cli(tmp_path / "log", *words, "--out", str(out))
+        now = finished(out / "work")
+        assert {name: now.get(name) for name in before} == before
+        if code:
+            check_line(code, err, "No space left on device")
+            n_full += 1
+    assert n_full >= 2
+    remount(small_disk, "ro,size=64m")
+    code, err = zygote.cli(tmp_path / "log", *words, "--out", str(out))
+    check_line(code, err, "Read-only file system")
+    remount(small_disk, "rw,size=64m")
+    code, err = zygote.cli(tmp_path / "log", *words, "--out", str(out))
+    assert code == 0, err
+    assert bytes_of(out) == expected
+    assert not [path for path in small_disk.rglob(".tmp-*") if path.is_dir()]
+
+
+@pytest.mark.slow
+def test_one_run_at_a_time(zygote: Zygote, tiny_base: Path, tmp_path: Path) -> None:
+    import fcntl
+
+    words = [str(tiny_base) if word == "MODEL" else word for word in MINE]
+    (tmp_path / "out" / "work").mkdir(parents=True)
+    with open(tmp_path / "out" / "work" / ".lock", "w") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        code, err = zygote.cli(tmp_path / "log", *words, "--out", str(tmp_path / "out"))
+        check_line(code, err, "another run is at work in this folder; wait for it or choose another")

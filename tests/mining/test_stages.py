@@ -56,7 +56,7 @@ def search(folder: Path, queries: Vectors, items: Vectors, k: int, part: int, bl
     return SearchStage(queries, searchers, k, ShardFolder(folder / "search"), block, map_folder)
 
 
-# ---- search ----------------------------------------------------------------------------------------------------------
+# ---- search --------------------------------------------------------------------------------------------------------
 
 
 def test_spans_are_runs_of_whole_shards():
@@ -117,8 +117,8 @@ def test_a_part_that_stays_is_not_searched_again(tmp_path):
 
 
 def test_a_damaged_shard_is_made_again(tmp_path):
-    stage = search(tmp_path, shards_of(tmp_path, unit(10, 1), 5, "query"), shards_of(tmp_path, unit(20, 0), 10, "item"),
-                   3, part=20, block=5, maps=False)  # fmt: skip
+    items, queries = shards_of(tmp_path, unit(20, 0), 10, "item"), shards_of(tmp_path, unit(10, 1), 5, "query")
+    stage = search(tmp_path, queries, items, 3, part=20, block=5, maps=False)
     run(stage)
     before = stage.merged()
     path = tmp_path / "search" / f"{stage.names[1]}.npz"
@@ -138,7 +138,7 @@ def test_an_earlier_ranking_changes_nothing_that_is_found(tmp_path, n_changed):
     draw = np.random.default_rng(n_changed)
     old, new_rows = unit(60, 0), unit(n_changed, 5)
     kept = np.sort(draw.permutation(60)[: 60 - n_changed])
-    new = np.concatenate([old[kept], new_rows])[draw.permutation(60 if n_changed else 60)]
+    new = np.concatenate([old[kept], new_rows])[draw.permutation(60)]
     asked = unit(24, 1)
     now_asked = np.concatenate([asked[4:], unit(3, 7)])
     rankings = Rankings(ShardFolder(tmp_path / "rankings"), "model")
@@ -164,7 +164,7 @@ def test_an_earlier_ranking_changes_nothing_that_is_found(tmp_path, n_changed):
     assert ShardFolder(tmp_path / "rankings").names() == {"model-new"}
 
 
-# ---- graphs ----------------------------------------------------------------------------------------------------------
+# ---- graphs --------------------------------------------------------------------------------------------------------
 
 
 def graphs(folder: Path, items: Vectors, settings: HnswSettings) -> HnswParts:
@@ -218,7 +218,7 @@ def test_graph_settings_and_places_are_checked(tmp_path):
         HnswParts(shards_of(tmp_path, unit(4, 0), 4, "item"), [], HnswSettings(), "memory://x", str(tmp_path))
 
 
-# ---- labels ----------------------------------------------------------------------------------------------------------
+# ---- labels --------------------------------------------------------------------------------------------------------
 
 
 def shop(first_title: str = "mug 0") -> GradedDataset:
