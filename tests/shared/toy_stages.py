@@ -9,10 +9,11 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from mr_st.annotation import Annotations, Annotator, PairTable
 from mr_st.encoding.shard_folder import ShardFolder
 from mr_st.errors import DataError, MrStError, Problem, UsageError
 
-__all__ = ["BadStage", "Squares", "squares"]
+__all__ = ["BadStage", "Grading", "LengthPolicy", "OddError", "Squares", "Watched", "squares"]
 
 
 class Squares:
@@ -105,3 +106,56 @@ def note(root: str, name: str) -> None:
 
 def squares(n: int = 23) -> list[int]:
     return [number**2 for number in range(n)]
+
+
+class Grading:
+    """A stage that has an annotator grade one table, five pairs to a shard."""
+
+    name, unit = "grade", "pair"
+
+    def __init__(self, folder: str | os.PathLike, annotator: Annotator, pairs: PairTable):
+        self.folder, self.annotator, self.pairs = ShardFolder(folder), annotator, pairs
+
+    @property
+    def sizes(self) -> Sequence[int]:
+        return [min(5, len(self.pairs) - start) for start in range(0, len(self.pairs), 5)]
+
+    def is_done(self, shard: int) -> bool:
+        return self.folder.has(str(shard))
+
+    def run(self, shard: int) -> None:
+        rows = np.arange(5 * shard, 5 * shard + self.sizes[shard])
+        self.folder.write(str(shard), probabilities=self.annotator.grade(self.pairs.take(rows)).probabilities)
+
+    @property
+    def result(self) -> np.ndarray:
+        shards = [self.folder.read(str(shard)) for shard in range(len(self.sizes))]
+        return np.concatenate([shard["probabilities"] for shard in shards if shard is not None])
+
+
+class LengthPolicy:
+    """A policy that has an identity and can be sent anywhere."""
+
+    identity = "by-length"
+
+    def __call__(self, query_id: str, item_id: str) -> int:
+        return (len(query_id) + int(item_id[1:])) % 3
+
+
+class Watched:
+    """An annotator that notes which process grades each chunk, and takes its time.
+
+    Args:
+        annotator: Who grades.
+        root: Where the notes lie (``log``): chunk's first pair, and process.
+        seconds: How long a chunk takes at least.
+    """
+
+    def __init__(self, annotator: Annotator, root: str | os.PathLike, seconds: float):
+        self.annotator, self.root, self.seconds = annotator, os.fspath(root), seconds
+        self.identity = annotator.identity
+
+    def grade(self, pairs: PairTable) -> Annotations:
+        note(self.root, f"{pairs.query_ids[0]}.{pairs.item_ids[0]}-{os.getpid()}")
+        time.sleep(self.seconds)
+        return self.annotator.grade(pairs)

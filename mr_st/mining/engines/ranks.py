@@ -79,10 +79,10 @@ class RanksEngine:
         try:
             to_do = call.agreed(stage)
             with Progress(stage, to_do, show_progress and self.is_main) as progress:
-                call.share(stage, to_do, progress)
-                call.wait_for_all(progress)
-                if to_do and not stage.is_done(to_do[self.rank % len(to_do)]):
-                    raise call.tell(unseen(stage, to_do[self.rank % len(to_do)]))
+                own = call.share(stage, to_do, progress)
+                call.wait_for_all("finished", progress)
+                call.look(stage, next((shard for shard in to_do if shard not in own), None))
+                call.wait_for_all("seen", progress)
         except MrStError as raised:
             error = raised
         except Exception as raised:  # the board itself is gone
@@ -118,8 +118,9 @@ class _Call:
             )
         return to_do
 
-    def share(self, stage: Stage, to_do: Sequence[int], progress: Progress) -> None:
-        """Take shards until there are none."""
+    def share(self, stage: Stage, to_do: Sequence[int], progress: Progress) -> set[int]:
+        """Take shards until there are none; these are the ones that were taken."""
+        own = set()
         while (place := self.board.add(self._key("taken"), 1) - 1) < len(to_do):
             self._hear()
             shard = to_do[place]
@@ -127,13 +128,20 @@ class _Call:
                 stage.run(shard)
             except Exception as error:
                 raise self.tell(plain_error(error, stage.name, shard)) from error
+            own.add(shard)
             self.board.add(self._key("units"), stage.sizes[shard])
             self._show(progress)
-        self.board.add(self._key("finished"), 1)
+        return own
 
-    def wait_for_all(self, progress: Progress) -> None:
-        """Wait until every rank has finished its shards."""
-        self._wait(lambda: self._count("finished") == self.n_ranks, lambda: self._show(progress))
+    def look(self, stage: Stage, shard: int | None) -> None:
+        """Make sure that this rank sees a shard that another one finished."""
+        if shard is not None and not stage.is_done(shard):
+            raise self.tell(unseen(stage, shard))
+
+    def wait_for_all(self, point: str, progress: Progress) -> None:
+        """Wait until every rank has come to this point."""
+        self.board.add(self._key(point), 1)
+        self._wait(lambda: self._count(point) == self.n_ranks, lambda: self._show(progress))
 
     def leave(self, is_failed: bool) -> None:
         """Say that this rank has heard how it ended; rank 0, which keeps the board, leaves last."""

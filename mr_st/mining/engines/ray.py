@@ -24,7 +24,7 @@ _MAX_BLOCKS = 4096  # shards beyond it travel several to a block
 _MAX_STARTS = 4
 _SETTINGS = {
     "RAY_USAGE_STATS_ENABLED": "0",  # nothing is sent to anyone
-    "RAY_BACKEND_LOG_LEVEL": "error",
+    "RAY_BACKEND_LOG_LEVEL": "fatal",  # its remark on every actor; what fails is raised
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
 }
 
