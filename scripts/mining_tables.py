@@ -20,6 +20,7 @@ from mr_st.files import write_json
 
 JSON, PAGE = DOCS / "mining.json", DOCS / "mining.md"
 STAGE1 = "stage 1"
+MARGINS = {"margin_average_2_0": "average", "margin_worst_2_0": "worst", "margin_worst_2_0_oracle": "worst*"}
 
 
 def merge_into_docs(key: str, figures: Any) -> None:
@@ -82,7 +83,9 @@ def reannotation_section(found: Mapping[str, Any]) -> str:
         )
     lines += ["", "### Stage 2 on each kind of pairs", "", _training_protocol(found), ""]
     for share, rows in found["arms"].items():
-        lines += [*_arms_table(found, rows, share), ""]
+        averaged = f"{float(share):.0%} of stage 1's weights averaged in, as in the recipe"
+        lines += [f"{averaged if float(share) else 'Nothing averaged'}:", "", *_ndcg_table(found, rows), ""]
+        lines += [*_margin_table(rows), ""]
     return "\n".join(lines + _reading(found))
 
 
@@ -95,47 +98,51 @@ def _training_protocol(found: Mapping[str, Any]) -> str:
         f"pairs as `mine` took (k {at['k']}, boundary {at['boundary']}). Test split, {at['queries']} queries, all "
         f"{at['items']:,} items, gains {at['gains']}; each query's mean over the seeds, then 95 % BCa intervals over "
         f"queries; differences against re-annotation by the paired permutation test, p of NDCG@10 Holm-corrected over "
-        "the rows. Margins are of grade 2 over 0 among the judged pairs, and worst* among all pairs of query and item."
+        "the rows. Margins (p uncorrected) are among the judged pairs; worst* is among all pairs of query and item."
     )
 
 
-def _arms_table(found: Mapping[str, Any], rows: Mapping[str, Any], share: str) -> list[str]:
+def _ndcg_table(found: Mapping[str, Any], rows: Mapping[str, Any]) -> list[str]:
     lines = [
-        f"{float(share):.0%} of stage 1's weights averaged in (the recipe's):"
-        if float(share)
-        else "Nothing averaged:",
-        "",
-        "| pairs | mined | of these called 0 and not | NDCG@10 | against re-annotated | p | by seed | "
-        "margin, average | worst | worst* | judged@10 |",
-        "|---|---|---|---|---|---|---|---|---|---|---|",
+        "| pairs | mined | called 0 and are not | one-grade queries left out | NDCG@10 | against re-annotated | p | "
+        "by seed | judged@10 |",
+        "|---|---|---|---|---|---|---|---|---|",
     ]
     for name, row in rows.items():
-        pairs = found["pairs"].get(name, {"pairs": None})
-        n = "" if pairs["pairs"] is None else f"{pairs['pairs']:,}"
-        false = pairs.get("false_negatives")
+        pairs = found["pairs"].get(name, {})
+        counts = [pairs.get(key) for key in ("pairs", "false_negatives", "one_grade_queries_left_out")]
+        cells = " | ".join("" if count is None else f"{count:,}" for count in counts)
         against = row.get("against", {}).get("ndcg@10")
+        difference = " | " if against is None else f"{_interval(against, signed=True)} | {_p(against['p_holm'])}"
         seeds = " ".join(f"{value:.3f}" for value in row["ndcg@10_by_seed"].values())
         lines.append(
-            f"| {TITLES.get(name, 'stage 1, no stage 2')} | {n} | {'' if false is None else f'{false:,}'} | "
-            f"{_interval(row['ndcg@10'])} | {'' if against is None else _interval(against, signed=True)} | "
-            f"{'' if against is None else _p(against['p_holm'])} | {seeds} | "
-            f"{_against(row, 'margin_average_2_0')} | {_against(row, 'margin_worst_2_0')} | "
-            f"{_against(row, 'margin_worst_2_0_oracle')} | {row['judged@10']['value']:.3f} |"
+            f"| {_title(name)} | {cells} | {_interval(row['ndcg@10'])} | {difference} | {seeds} | "
+            f"{row['judged@10']['value']:.3f} |"
         )
     return lines
 
 
-def _against(row: Mapping[str, Any], metric: str) -> str:
-    """A metric, and how sure its difference is."""
-    value = f"{row[metric]['value']:.3f}"
-    against = row.get("against", {}).get(metric)
-    return value if against is None else f"{value} (p {_p(against['p'])})"
+def _margin_table(rows: Mapping[str, Any]) -> list[str]:
+    lines = [
+        f"| margins of 2 over 0 | {' | p | '.join(MARGINS.values())} | p |",
+        f"|---|{'---|---|' * len(MARGINS)}",
+    ]
+    for name, row in rows.items():
+        cells = []
+        for metric in MARGINS:
+            against = row.get("against", {}).get(metric)
+            cells.append(f"{_interval(row[metric])} | {'' if against is None else _p(against['p'])}")
+        lines.append(f"| {_title(name)} | {' | '.join(cells)} |")
+    return lines
+
+
+def _title(name: str) -> str:
+    return TITLES.get(name, "stage 1, no stage 2")
 
 
 def _reading(found: Mapping[str, Any]) -> list[str]:
     """What the figures say, in words that follow from them."""
-    at, share = found["protocol"], f"{found['protocol']['average_with_start']:g}"
-    rows = found["arms"][share]
+    rows = found["arms"][f"{found['protocol']['average_with_start']:g}"]
     same = all(
         abs(row["ndcg@10"]["value"] - row["ndcg@10_oracle"]["value"]) < 1e-9 for arm in found["arms"].values()
         for row in arm.values()
@@ -163,7 +170,6 @@ def _reading(found: Mapping[str, Any]) -> list[str]:
         f"({rows[NAIVE]['ndcg@10']['value']:.3f} against {rows[STAGE1]['ndcg@10']['value']:.3f}), and "
         f"{ANNOTATED} pairs hold hard positives that no naive miner has: part of the difference is theirs."
     )
-    del at
     return [" ".join(lines)]
 
 

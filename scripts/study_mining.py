@@ -49,6 +49,7 @@ if TYPE_CHECKING:
     from mr_st.recipes.steps import Step, Steps
 
 STAGE1 = "stage 1"
+TRAINED = ("instances", "one_grade_queries_left_out")
 ARMS = (ANNOTATED, NAIVE, DRAWN, ORIGINAL)
 MORE = (REGRADED, RANDOM)
 JUDGED = ("ndcg@10", "recall@10", "precision@10", "judged@10", "margin_average_2_0", "margin_worst_2_0")
@@ -71,6 +72,7 @@ class Study:
         from mr_st.recipes.steps import Steps
 
         self.options = options
+        self.trained: dict[str, dict[str, int]] = {}
         self.recipe: Recipe = bundled_recipe("marketplace")
         self.stage1: str | Path = "minilm" if options.smoke else options.run / "stage1" / "model"
         if options.smoke:
@@ -166,6 +168,7 @@ class Study:
         place = f"{name.replace(', ', '-').replace(' ', '-')}/seed{seed}"
         step: Step = self.steps.once(place, f"{name}, seed {seed}", settings, work)
         print(f"    {step.facts}, {step.seconds:.0f} s", flush=True)
+        self.trained[name] = {key: step.facts[key] for key in TRAINED if key in step.facts}
         with np.load(step.folder / "values.npz", allow_pickle=False) as file:
             return {key.replace("|", "/"): file[key] for key in file.files}
 
@@ -263,7 +266,7 @@ def result_of(study: Study, values: Mapping[str, Any], mined: RefinementSet, fac
             "queries_per_batch": stage2.queries_per_batch, "learning_rate": stage2.learning_rate,
             "loss": stage2.loss, "average_with_start": stage2.average_with_start, "seeds": seeds,
         },
-        "pairs": facts,
+        "pairs": {name: {**of, **study.trained.get(name, {})} for name, of in facts.items()},
         "false_negatives": false_negatives(mined.report["pairs"]),
         "mined_queries": mined.report["queries"],
         "arms": {f"{share:g}": figures_of(values, share) for share in (stage2.average_with_start, 0.0)},
