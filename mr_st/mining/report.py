@@ -65,7 +65,7 @@ def count_pairs(
             "count every reason once"
         )
     best = best_ranks(ranks)
-    positive = grades >= 1
+    positive, taken = grades >= 1, selection.taken
     deciles = rank_deciles(best, k)
     queries = _numbered(query_rows)
 
@@ -73,17 +73,16 @@ def count_pairs(
         return _named(np.bincount(grades[mask].astype(np.int64), minlength=n_grades))
 
     def would_be(mask: np.ndarray) -> dict[str, Any]:
-        n, n_positive = int(mask.sum()), int((mask & positive).sum())
-        interval = share_interval(queries[mask], positive[mask])
+        is_positive = positive[mask]
+        interval = share_interval(queries[mask], is_positive)
         facts = interval.to_dict()
         return {
-            "pairs": n, "positive": n_positive, "share_positive": facts["value"],
+            "pairs": len(is_positive), "positive": int(is_positive.sum()), "share_positive": facts["value"],
             "low": facts["low"], "high": facts["high"], "queries": interval.n,
         }  # fmt: skip
 
     def group(mask: np.ndarray) -> dict[str, Any]:
-        taken = by_grade(mask & selection.taken)
-        return {**would_be(mask), "by_grade": by_grade(mask), "taken_by_grade": taken}
+        return {**would_be(mask), "by_grade": by_grade(mask), "taken_by_grade": by_grade(mask & taken)}
 
     everything = np.ones(len(grades), dtype=bool)
     kinds = {"hard negative": selection.hard_negatives, "hard positive": selection.hard_positives}
@@ -98,7 +97,7 @@ def count_pairs(
         "dropped_near_positive": int(selection.near_positive.sum()),
         "dropped_as_twin": int(selection.twins.sum()),
         "dropped_by_cap": int(selection.capped.sum()),
-        "taken": int(selection.taken.sum()),
+        "taken": int(taken.sum()),
         "taken_by_kind": {
             kind: {
                 "pairs": int(mask.sum()),
