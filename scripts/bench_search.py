@@ -29,7 +29,7 @@ import numpy as np
 from search_tables import ARMS, GIB, calibrated, costs_of, fit, rule_table, size_table, try_rule
 
 ROOT = Path(__file__).resolve().parents[1]
-EXPANSIONS = (64, 128, 192, 256, 384, 512, 768)
+EXPANSIONS = (128, 160, 192, 256, 384, 512)
 BLOCK = 25_000
 VECTORS = """Vectors: unit rows, float16 on disk, in a seeded hierarchy: departments (one for 10,000 items), clusters
 in them (one for 100, of unequal sizes), items in those; each level is spread unevenly over all dimensions (a falling
@@ -312,7 +312,7 @@ def rule_of(options: argparse.Namespace, measured: dict[int, Any], costs: Any) -
 
 def write_docs(options: argparse.Namespace, measured: dict[int, Any], rule: dict[str, Any]) -> None:
     """Put all into docs/mining.json under "search", beside what is there."""
-    path = ROOT / "docs" / "mining.json"
+    path = Path(options.docs)
     known = json.loads(path.read_text()) if path.exists() else {}
     short = json.loads(json.dumps(measured))  # a copy; keys become text
     for found in short.values():
@@ -361,7 +361,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--threads", type=int, default=2, help="of exact search, of HNSW search, and shards at once")
     parser.add_argument("--arms", nargs="+", choices=("exact", *ARMS), default=["exact", "f16", "i8", "i8x2"])
     parser.add_argument("--connectivity", type=int, default=16)
-    parser.add_argument("--expansion-add", type=int, default=128)
+    parser.add_argument("--expansion-add", type=int, default=64)
     parser.add_argument("--expansions", type=int, nargs="+", default=EXPANSIONS)
     parser.add_argument("--work", default=str(ROOT / "build" / "bench_search"))
     parser.add_argument(
@@ -370,7 +370,9 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--clock", choices=("wall", "cpu"), default="wall", help="cpu: where other work runs beside")
     parser.add_argument("--memory-gib", type=float, default=8.0, help="what the rule may plan with")
     parser.add_argument("--fit", action="store_true", help="print the unit costs fitted to what was measured")
-    parser.add_argument("--docs", action="store_true", help="write docs/mining.json")
+    parser.add_argument(
+        "--docs", nargs="?", const=str(ROOT / "docs" / "mining.json"), help="write the key 'search' of this file"
+    )
     for hidden in ("--step", "--phase", "--out"):
         parser.add_argument(hidden, help=argparse.SUPPRESS)
     options = parser.parse_args()

@@ -80,8 +80,8 @@ class HnswSearcher:
         *,
         dtype: str = "f16",
         connectivity: int = 16,
-        expansion_add: int = 128,
-        expansion_search: int = 128,
+        expansion_add: int = 64,
+        expansion_search: int = 192,
         oversampling: float | None = None,
         n_shards: int = 1,
         threads: int = 1,
@@ -98,7 +98,8 @@ class HnswSearcher:
             folder: A folder of this index alone, on this machine's file system.
             dtype: "f16" or "i8": how the index holds vectors.
             connectivity: Links of a node; memory and build time grow with it.
-            expansion_add: Candidates looked at to place an item; build time is about proportional.
+            expansion_add: Candidates looked at to place an item; build time is about proportional. Low by default:
+                where each query is searched once, as in mining, more ``expansion_search`` costs less than this.
             expansion_search: Candidates looked at for a query (at least those asked for): recall against search time.
             oversampling: Candidates to score again, as a multiple of k; default 1 for f16, 1.3 for i8.
             n_shards: Contiguous parts of the rows, each a graph; each is searched.
@@ -151,7 +152,7 @@ class HnswSearcher:
         vectors: np.ndarray | None = None,
         view: bool = True,
         shards: Sequence[int] | None = None,
-        expansion_search: int = 128,
+        expansion_search: int = 192,
         oversampling: float | None = None,
         threads: int = 1,
         check: bool = True,
@@ -274,9 +275,19 @@ class HnswSearcher:
     def _rescored(self, queries: np.ndarray, found: np.ndarray) -> np.ndarray:
         assert self.vectors is not None
         at, places = np.nonzero(found >= 0)
+        rows = np.take(self.vectors, found[at, places], axis=0)
         values = np.full(found.shape, -np.inf, dtype=np.float32)
-        values[at, places] = canonical_scores(queries, self.vectors, at, found[at, places])
+        values[at, places] = canonical_scores(queries, _lifted(rows), at, np.arange(len(rows)))
         return values
+
+
+def _lifted(rows: np.ndarray) -> np.ndarray:
+    """float16 as float32, which torch does ten times as fast as numpy."""
+    if rows.dtype != np.float16:
+        return rows
+    import torch
+
+    return torch.from_numpy(rows).float().numpy()
 
 
 def _best(found: np.ndarray, values: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:

@@ -43,7 +43,7 @@ class GraphSettings:
 
     dtype: str = "f16"
     connectivity: int = 16
-    expansion_add: int = 128
+    expansion_add: int = 64
 
     def __post_init__(self) -> None:
         if self.dtype not in ("f16", "i8"):
@@ -110,7 +110,7 @@ def build_shard(
     n_shards: int = 1,
     dtype: str = "f16",
     connectivity: int = 16,
-    expansion_add: int = 128,
+    expansion_add: int = 64,
     threads: int = 1,
     ids: Sequence[str] | None = None,
     on_progress: Callable[[int], None] | None = None,

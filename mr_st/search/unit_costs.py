@@ -27,7 +27,7 @@ _MIB = 2**20
 
 @dataclass(frozen=True)
 class GraphCosts:
-    """An HNSW graph's unit costs on one core, at 100,000 items of 384 dimensions, connectivity 16, expansion_add 128.
+    """An HNSW graph's unit costs on one core, at 100,000 items of 384 dimensions, connectivity 16, expansion_add 64.
 
     Args:
         add: Seconds to place one item.
@@ -121,15 +121,15 @@ class UnitCosts:
 
 DEFAULT_COSTS = UnitCosts(
     hardware="one core of an AMD EPYC with AVX512-VNNI",
-    exact=1.7e-11,
-    rescore=2.5e-9,
+    exact=1.5e-11,
+    rescore=2.2e-9,
     f16=GraphCosts(
-        add=4.5e-4, add_growth=0.12, search=2.4e-6, search_start=1.0e-4, search_growth=0.12, link_bytes=148.5,
-        value_bytes=2, oversampling=1.0, miss=0.01, miss_growth=0.35, miss_decay=1.6,
+        add=2.1e-4, add_growth=0.12, search=2.0e-6, search_start=9.0e-5, search_growth=0.12, link_bytes=148.5,
+        value_bytes=2, oversampling=1.0, miss=0.0066, miss_growth=0.2, miss_decay=2.4,
     ),
     i8=GraphCosts(
-        add=2.0e-4, add_growth=0.12, search=1.3e-6, search_start=6.0e-5, search_growth=0.12, link_bytes=148.5,
-        value_bytes=1, oversampling=1.3, miss=0.01, miss_growth=0.35, miss_decay=1.6,
+        add=9.5e-5, add_growth=0.12, search=1.1e-6, search_start=2.0e-5, search_growth=0.12, link_bytes=148.5,
+        value_bytes=1, oversampling=1.3, miss=0.0066, miss_growth=0.2, miss_decay=2.4,
     ),
 )  # fmt: skip
 """Measured by ``scripts/bench_search.py`` (``--fit`` prints these numbers from what it measured)."""

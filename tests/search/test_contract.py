@@ -244,7 +244,7 @@ def test_the_same_again_has_the_same_settings_and_answers(name: str, searcher: S
 
 VARIANTS: dict[str, list[Build]] = {
     "hnsw": [
-        hnsw(), hnsw(dtype="i8"), hnsw(connectivity=8), hnsw(expansion_add=64), hnsw(expansion_search=64),
+        hnsw(), hnsw(dtype="i8"), hnsw(connectivity=8), hnsw(expansion_add=32), hnsw(expansion_search=64),
         hnsw(n_shards=2), hnsw(oversampling=3), hnsw_reloaded(False, True),
         lambda vectors, texts, folder: HnswSearcher.build(vectors[::-1].copy(), folder),
     ],

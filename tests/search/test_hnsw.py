@@ -138,7 +138,7 @@ def test_some_shards_search_their_rows_under_their_own_numbers(tmp_path, items, 
 def test_settings_name_all_that_changes_what_is_found(tmp_path, items):
     one = HnswSearcher.build(items[:500], tmp_path / "a")
     seen = [one.settings]
-    for at, change in enumerate(({"dtype": "i8"}, {"connectivity": 8}, {"expansion_add": 64}, {"n_shards": 2})):
+    for at, change in enumerate(({"dtype": "i8"}, {"connectivity": 8}, {"expansion_add": 32}, {"n_shards": 2})):
         seen.append(HnswSearcher.build(items[:500], tmp_path / str(at), **change).settings)
     for change in ({"expansion_search": 7}, {"oversampling": 2.0}):
         seen.append(HnswSearcher.load(tmp_path / "a", vectors=items[:500], **change).settings)
@@ -194,3 +194,13 @@ def test_wrong_use_is_refused(built, items, tmp_path):
         HnswSearcher.build(items[:50], "s3://bucket/index")
     with pytest.raises(MrStError, match="no HNSW index lies here"):
         HnswSearcher.load(tmp_path / "nothing")
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
+def test_vectors_of_any_float_are_scored_as_exact_search_scores_them(tmp_path, items, queries, dtype):
+    rows = items[:800].astype(dtype)
+    found = HnswSearcher.build(rows, tmp_path, expansion_search=800).search(QueryBatch(vectors=queries), 5)
+    exact = ExactSearcher(rows).search(QueryBatch(vectors=queries), 5)
+    same_ids = found.ids == exact.ids
+    assert same_ids.mean() > 0.98
+    np.testing.assert_array_equal(found.scores[same_ids], exact.scores[same_ids])
