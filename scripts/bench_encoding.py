@@ -217,8 +217,9 @@ def main() -> None:
                 target.write_text(json.dumps(figures, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
                 row = figures["ways"][name]
                 print(
-                    f"{name:32} {row['texts_per_second']:8,.1f} texts/s {row['texts_per_cpu_second']:8,.1f} a CPU second "
-                    f"{row['peak_mb']:8,.1f} MB {row['bytes_per_vector']:8.1f} bytes a vector",
+                    f"{name:32} {row['texts_per_second']:8,.1f} texts/s"
+                    f" {row['texts_per_cpu_second']:8,.1f} a CPU second"
+                    f" {row['peak_mb']:8,.1f} MB {row['bytes_per_vector']:8.1f} bytes a vector",
                     flush=True,
                 )
 
