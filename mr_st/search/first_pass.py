@@ -19,9 +19,7 @@ from mr_st.search.checks import row_norms
 if TYPE_CHECKING:
     import torch
 
-__all__ = [
-    "Float32Side", "Found", "Int8Side", "Room", "double_scores", "float32_pairs", "int8_is_exact", "int8_pairs"
-]
+__all__ = ["Float32Side", "Found", "Int8Side", "Room", "double_scores", "float32_pairs", "int8_is_exact", "int8_pairs"]
 
 _U = 2.0**-24
 _TINY = 2.0**-100
@@ -120,9 +118,7 @@ def int8_is_exact(d: int) -> bool:
     return bool(np.array_equal(out.numpy(), left.astype(np.int64) @ right.astype(np.int64).T))
 
 
-def int8_pairs(
-    queries: Int8Side, items: Int8Side, thresholds: np.ndarray, room: Room, most: int
-) -> Found | None:
+def int8_pairs(queries: Int8Side, items: Int8Side, thresholds: np.ndarray, room: Room, most: int) -> Found | None:
     """Pairs that may score above their query's threshold, by a product of int8 codes.
 
     With q = s q8 + e and x = t x8 + f, Cauchy and Schwarz give
