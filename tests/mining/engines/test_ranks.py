@@ -8,10 +8,13 @@ import sys
 from pathlib import Path
 
 import psutil
+import pyarrow.parquet as pq
 import pytest
 import ranks_child
+from tiny_judge import tiny_judge
 from toy_stages import Squares, squares
 
+from mr_st.data import GradedDataset
 from mr_st.errors import UsageError
 from mr_st.mining.engines import LocalEngine, RanksEngine, RayEngine, engine_of
 
@@ -95,3 +98,41 @@ def test_which_engine(monkeypatch: pytest.MonkeyPatch) -> None:
         engine_of("ray")
     with pytest.raises(UsageError, match="num_cpus_per_task is 0"):
         RayEngine(num_cpus_per_task=0)
+
+
+def small_shop(folder: Path) -> None:
+    """12 queries, 60 items, a third judged."""
+    queries = [{"query_id": f"q{n}", "text": f"red mug {n}"} for n in range(12)]
+    items = [{"item_id": f"i{n}", "title": f"mug number {n} blue"} for n in range(60)]
+    judgments = [
+        {"query_id": f"q{q}", "item_id": f"i{i}", "grade": (q + i) % 3}
+        for q in range(12) for i in range(60) if (q + i) % 6 == 0
+    ]  # fmt: skip
+    GradedDataset.from_tables(queries, items, judgments).save(folder)
+
+
+def test_the_command_line_under_every_local_engine(tiny_base: Path, tmp_path: Path) -> None:
+    """``mr-st mine``: one process, two processes, and two ranks find the same, byte for byte."""
+    small_shop(tmp_path / "shop")
+    judge = tiny_judge(tiny_base, [(f"red mug {n % 12}", f"mug number {n} blue") for n in range(60)])
+    judge.save(str(tmp_path / "judge"))
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "", "HF_HUB_OFFLINE": "1"}
+    found = {}
+    for name, launcher, options in (
+        ("one", [], []),
+        ("two", [], ["--processes", "2"]),
+        ("ranks", [*ACCELERATE, "-m"], []),
+    ):
+        program = [*launcher, "mr_st.cli.main"] if launcher else ["-m", "mr_st.cli.main"]
+        done = subprocess.run(
+            [sys.executable, *program, "mine", str(tiny_base), str(tmp_path / "shop"), "--annotator",
+             str(tmp_path / "judge"), "--k", "20", "--out", str(tmp_path / name), "--json", *options],
+            env=environment, capture_output=True, text=True, timeout=300,
+        )  # fmt: skip
+        assert done.returncode == 0, f"{name}: {done.stderr[-3000:]}"
+        found[name] = (tmp_path / name / "refinement" / "mined.parquet").read_bytes()
+        assert done.stdout.count('"fingerprint"') == 1, "only one process prints"
+    mined = pq.read_table(tmp_path / "one" / "refinement" / "mined.parquet")
+    assert set(mined["grade"].to_pylist()) == {0, 1, 2}
+    assert found["two"] == found["one"]
+    assert found["ranks"] == found["one"]

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 import psutil
 import pytest
-import torch
-from sentence_transformers import CrossEncoder, SentenceTransformer
+from sentence_transformers import SentenceTransformer
+from tiny_judge import tiny_judge
 from toy_stages import BadStage, Squares, Watched, squares
 
 from mr_st.annotation import CrossEncoderAnnotator
@@ -176,27 +176,28 @@ def dataset() -> GradedDataset:
 
 def test_a_node_dies_under_a_mining_round(nodes: TwoNodes, tiny_base: Path, tmp_path: Path) -> None:
     """Encode, search and annotate with real (tiny) models: pair for pair what the local engine finds."""
-    torch.manual_seed(3)
-    judge = CrossEncoder(str(tiny_base), num_labels=3, device="cpu")
-    judge.model.classifier.weight.data.normal_(0, 2)
+    shop = dataset()
+    texts, titles = shop.query_texts(), shop.item_texts()
+    judge = tiny_judge(tiny_base, [(texts[n % 40], titles[n]) for n in range(300)])
     annotator = CrossEncoderAnnotator(judge)
     model = SentenceTransformer(str(tiny_base), device="cpu")
     sizes = ShardSizes(texts=100, queries=16, pairs=40)
     options: dict[str, Any] = {"k": 20, "items": "all", "shard_sizes": sizes}
-    expected = mine(model, dataset(), annotator, engine=LocalEngine(), work_dir=tmp_path / "local", **options)
+    expected = mine(model, shop, annotator, engine=LocalEngine(), work_dir=tmp_path / "local", **options)
 
     log = tmp_path / "log"
     killer = Killer(nodes, log, lambda: len(list(log.glob("*-*"))) >= 4)
     killer.start()
     with RayEngine(nodes.cluster.address) as engine:
         watched = Watched(annotator, tmp_path, 1.0)
-        found = mine(model, dataset(), watched, engine=engine, work_dir=tmp_path / "ray", **options)
+        found = mine(model, shop, watched, engine=engine, work_dir=tmp_path / "ray", **options)
     assert killer.error is None
     assert killer.interrupted, "the node was killed while it graded"
     for chunk in killer.interrupted:
         assert processes_of(log, chunk) - killer.processes, "somebody else graded it again"
 
     assert len(found) == len(expected) > 50
+    assert set(expected.table["grade"].to_pylist()) == {0, 1, 2}
     for column in expected.table.column_names:
         theirs, ours = expected.table[column], found.table[column]
         if column in ("score", "confidence"):
