@@ -8,7 +8,7 @@ A section whose key is not there yet is left out, heading and all.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from bench_losses import DOCS, put_into_docs
@@ -55,6 +55,62 @@ def _percent(share: Mapping[str, Any]) -> str:
     if share["low"] is None:
         return f"{share['value']:.1%}"
     return f"{share['value']:.1%} [{share['low']:.1%}, {share['high']:.1%}]"
+
+
+# ---- against mine_hard_negatives ------------------------------------------------------------------------------------
+
+
+def hard_negatives_section(found: Mapping[str, Any]) -> str:
+    """What bench_mining.py measured."""
+    at = found["protocol"]
+    lines = [
+        "## Against `mine_hard_negatives`",
+        "",
+        f"{at['queries']:,} queries x {at['items']:,} items x {at['dim']} numbers, top {at['k']}, {at['threads']} "
+        f"threads of {at['machine']}; {at['vectors']}. Time: {at['time']}. Peak: {at['peak']}. `{at['command']}`",
+        "",
+        "| | seconds | of ours | peak memory | of ours | above the inputs | candidates that differ |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for arm in found["arms"]:
+        times = [f"{arm[key]:.2f}" if key in arm else "" for key in ("seconds_over_ours", "peak_over_ours")]
+        lines.append(
+            f"| {_arm(arm['arm'])} | {arm['seconds']:.1f} | {times[0]} | {size(arm['peak_bytes'])} | {times[1]} | "
+            f"{size(arm['peak_above_inputs_bytes'])} | {arm.get('pairs_that_differ', '')} |"
+        )
+    return "\n".join([*lines, "", " ".join(_bars(found["arms"]))])
+
+
+def _arm(name: str) -> str:
+    kind = name.removeprefix("theirs-")
+    if kind == name:
+        return {"ours": "ours", "bare": "bare limit: blocked fp32 product and top-k in torch"}[name]
+    return f"`mine_hard_negatives`, {f'`faiss_batch_size={kind}`' if kind.isdigit() else f'{kind}'}"
+
+
+def _bars(arms: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Whether the marks that were set are met, as far as the arms were run."""
+    by_name = {arm["arm"]: arm for arm in arms}
+    ours, default, bare = (by_name.get(name) for name in ("ours", "theirs-default", "bare"))
+    tuned = [arm for name, arm in by_name.items() if name.startswith("theirs-") and name[7:].isdigit()]
+    if ours is None:
+        return []
+
+    def bar(what: str, value: float, limit: float, at_least: bool) -> str:
+        met = value >= limit if at_least else value <= limit
+        asked = f"{'at least' if at_least else 'at most'} {limit:g}"
+        return f"{what}: {value:.2f} ({asked}), {'met' if met else '**missed**'}."
+
+    said = []
+    if default:
+        said.append(bar("Times as fast as its default", default["seconds"] / ours["seconds"], 1.5, True))
+        said.append(bar("Peak, of its default's", ours["peak_bytes"] / default["peak_bytes"], 0.2, False))
+    if tuned:
+        least = min(arm["peak_bytes"] for arm in tuned)
+        said.append(bar("Peak, of its own tuned for memory", ours["peak_bytes"] / least, 1.0, False))
+    if bare:
+        said.append(bar("Seconds, of the bare limit's", ours["seconds"] / bare["seconds"], 1.2, False))
+    return said
 
 
 # ---- re-annotation --------------------------------------------------------------------------------------------------
@@ -269,6 +325,7 @@ def size(n_bytes: float) -> str:
 
 
 SECTIONS: dict[str, Callable[[Any], str]] = {
+    "against_mine_hard_negatives": hard_negatives_section,
     "search": search_section,
     "reannotation": reannotation_section,
     "cost_model": cost_section,

@@ -73,3 +73,22 @@ def test_sizes_are_read_easily() -> None:
     assert mining_tables.size(153_600_000_000) == "154 GB"
     assert mining_tables.size(1_440_000_000_000) == "1.44 TB"
     assert mining_tables.size(0) == ""
+
+
+def test_the_marks_against_the_stock_miner_are_said_as_they_fall() -> None:
+    def arm(name: str, seconds: float, peak: float) -> dict[str, object]:
+        return {
+            "arm": name, "seconds": seconds, "peak_bytes": peak, "peak_above_inputs_bytes": peak / 2,
+            "seconds_over_ours": seconds / 10, "peak_over_ours": peak / 1e9,
+        }  # fmt: skip
+
+    protocol = dict.fromkeys(("queries", "items", "dim", "k", "threads"), 1000)
+    protocol |= dict.fromkeys(("machine", "vectors", "time", "peak", "command"), "x")
+    arms = [arm("ours", 10, 1e9), arm("bare", 9, 1e9), arm("theirs-default", 14, 4e9), arm("theirs-64", 90, 2e9)]
+    section = mining_tables.hard_negatives_section({"protocol": protocol, "arms": arms})
+    said = section.splitlines()[-1]
+    assert "default: 1.40 (at least 1.5), **missed**" in said
+    assert "default's: 0.25 (at most 0.2), **missed**" in said
+    assert "tuned for memory: 0.50 (at most 1), met" in said
+    assert "limit's: 1.11 (at most 1.2), met" in said
+    assert "`faiss_batch_size=64`" in section
