@@ -33,6 +33,7 @@ __all__ = [
     "refuse_damage",
     "refuse_foreign",
     "remove_leftovers",
+    "remove_unfinished",
     "write_index_file",
 ]
 
@@ -254,8 +255,15 @@ def lies_whole(folder: Path, key: str) -> bool:
 def remove_leftovers(folder: Path, key: str) -> None:
     """Remove work files and the content of earlier indexes."""
     for entry in folder.iterdir():
-        if entry.name == WORK or (_is_content(entry) and entry.name != key) or entry.name.startswith(".tmp-"):
-            shutil.rmtree(entry, ignore_errors=True) if entry.is_dir() else entry.unlink(missing_ok=True)
+        if entry.name == WORK or (_is_content(entry) and entry.name != key):
+            shutil.rmtree(entry, ignore_errors=True)
+    remove_unfinished(folder)
+
+
+def remove_unfinished(folder: Path) -> None:
+    """Remove what a killed process was about to write, anywhere below a folder that nobody else writes in."""
+    for entry in list(folder.rglob(".tmp-*")):
+        shutil.rmtree(entry, ignore_errors=True) if entry.is_dir() else entry.unlink(missing_ok=True)
 
 
 def _is_content(entry: Path) -> bool:

@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 
 from mr_st.data.parquet import write_parquet
-from mr_st.encoding.catalogue_files import WORK, CatalogueItems
+from mr_st.encoding.catalogue_files import WORK, CatalogueItems, remove_unfinished
 from mr_st.encoding.encode_stage import EncodeStage
 from mr_st.encoding.shard_folder import ShardFolder
 from mr_st.encoding.text_encoder import prompt_of
@@ -100,6 +100,7 @@ def write_parts(
     """
     content, work, options = folder / key, folder / WORK, plan["options"]
     content.mkdir(exist_ok=True)
+    remove_unfinished(content)
     if plan["dense"] is not None:
         assert model is not None
         stage = EncodeStage(
