@@ -151,13 +151,16 @@ def fit(
         threads: Cores that searched.
         clock: "wall" on an idle machine; "cpu" where other work ran beside.
     """
-    largest = measured[max(measured)]
     cores = threads if clock == "wall" else 1  # processor seconds are summed over cores already
-    exact = largest["exact"]["search"][clock] * cores / (max(measured) * queries * dimension)
+    # seconds of a query = (exact * items + exact_place * k) * dimension, relative least squares over the sizes
+    sizes = sorted(measured)
+    one = np.array([measured[items]["exact"]["search"][clock] * cores / queries / dimension for items in sizes])
+    terms = np.array([[items / of, k / of] for items, of in zip(sizes, one, strict=True)])
+    exact, place = np.linalg.lstsq(terms, np.ones(len(sizes)), rcond=None)[0]
     rescore = float(
         np.median([of[arm]["search"]["rescore"] for of in measured.values() for arm in of if arm != "exact"])
     )
-    costs = {"exact": exact, "rescore": rescore}
+    costs: dict[str, Any] = {"exact": float(exact), "exact_place": float(place), "rescore": rescore}
     for dtype in ("f16", "i8"):
         of = {items: found[dtype] for items, found in measured.items() if dtype in found}
         if of:
@@ -178,9 +181,11 @@ def _fit_add(build: Mapping[str, Any], items: int, clock: str) -> dict[str, floa
         for a, b in itertools.pairwise(build["trace"])
         if a[0]  # the first block waits for the check of all rows
     ]
-    logs, seconds = np.array(points).T
-    slope, start = np.polyfit(logs, seconds, 1)
-    growth = slope / start
+    growth = 0.0  # too few blocks to tell
+    if len(points) > 4:
+        logs, seconds = np.array(points).T
+        slope, start = np.polyfit(logs, seconds, 1)
+        growth = slope / start
     mean = 1 + growth * (math.log2(items / 1e5) - 1 / math.log(2))
     return {"add": build["build"][clock] / items / mean, "add_growth": growth}  # checks and hashes counted in
 

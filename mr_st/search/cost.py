@@ -94,7 +94,7 @@ def predicted(
     """
     if dtype is None:
         resident = n_items * dimension * 2 + costs.working_bytes
-        seconds = costs.exact_seconds(n_items, n_queries, dimension, threads)
+        seconds = costs.exact_seconds(n_items, n_queries, dimension, threads, k)
         return SearchPlan("exact", None, 1, 0, 0.0, seconds, resident, 1.0)
     rows = math.ceil(n_items / n_shards)
     rounds = math.ceil(n_shards / threads)  # shards are built side by side, one core each
@@ -121,11 +121,11 @@ def choose_plan(
 ) -> SearchPlan:
     """Choose between exact search and HNSW: the least build and search time of the plans that fit and find enough.
 
-    The model: exact search costs a constant for each query x item x dimension. A graph costs for each item added and
-    for each candidate of a query's expansion, both a little more with every doubling of the graph; shards are built
-    side by side, and each is searched. The expansion is the smallest expected to reach the recall. Exact search reads
-    the vectors block by block, so it is there also where they do not fit in memory (as fast as they can be read); an
-    index fits if the shards worked on at once do, with their vectors.
+    The model: exact search costs a constant for each query x item x dimension, and another for each of the k places.
+    A graph costs for each item added and for each candidate of a query's expansion, both a little more with every
+    doubling of the graph; shards are built side by side, and each is searched. The expansion is the smallest expected
+    to reach the recall. Exact search reads the vectors block by block, so it is there also where they do not fit in
+    memory (as fast as they can be read); an index fits if the shards worked on at once do, with their vectors.
 
     Recall is what clustered vectors gave (``scripts/bench_search.py``). Yours may be harder: measure it with
     :func:`mr_st.search.recall.measure_recall`, mend it with :func:`mr_st.search.recall.tune_expansion`.

@@ -7,6 +7,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -63,6 +64,8 @@ class UnitCosts:
     Args:
         hardware: What it was measured on, for messages.
         exact: Seconds of exact search for each query x item x dimension; of the whole device where it is no CPU.
+        exact_place: Seconds of exact search for each query x place of its k x dimension, whatever the items: to keep
+            and score the best.
         rescore: Seconds to score one candidate again, for each dimension.
         f16: Of an f16 graph.
         i8: Of an i8 graph.
@@ -72,6 +75,7 @@ class UnitCosts:
 
     hardware: str
     exact: float
+    exact_place: float
     rescore: float
     f16: GraphCosts
     i8: GraphCosts
@@ -82,9 +86,10 @@ class UnitCosts:
         """The costs of one kind of graph."""
         return {"f16": self.f16, "i8": self.i8}[dtype]
 
-    def exact_seconds(self, n_items: int, n_queries: int, dimension: int, threads: int) -> float:
-        """Seconds to search exactly."""
-        return self.exact * n_items * n_queries * dimension / (threads if self.device == "cpu" else 1)
+    def exact_seconds(self, n_items: int, n_queries: int, dimension: int, threads: int, k: int = 0) -> float:
+        """Seconds to search exactly; k = 0 leaves out what the places cost, which is little for many items."""
+        one = (self.exact * n_items + self.exact_place * min(k, n_items)) * dimension
+        return n_queries * one / (threads if self.device == "cpu" else 1)
 
     def add_seconds(self, dtype: str, n_items: int, dimension: int) -> float:
         """Seconds of one core to build one graph of so many items: the sum of what each costs when it is placed."""
@@ -122,6 +127,7 @@ class UnitCosts:
 DEFAULT_COSTS = UnitCosts(
     hardware="one core of an AMD EPYC with AVX512-VNNI",
     exact=1.5e-11,
+    exact_place=5e-9,
     rescore=2.2e-9,
     f16=GraphCosts(
         add=2.1e-4, add_growth=0.12, search=2.0e-6, search_start=9.0e-5, search_growth=0.12, link_bytes=148.5,
@@ -151,11 +157,20 @@ def calibrate(dimension: int = 384, device: str | None = None) -> UnitCosts:
     if dimension < 1:
         raise UsageError(f"dimension is {dimension}; expected 1 or more")
     rows, queries = _unit_rows(32_768, dimension), _unit_rows(512, dimension, seed=1)
-    exact = ExactSearcher(rows, device=device)
-    costs = replace(DEFAULT_COSTS, hardware="this machine, calibrated", device=exact.device)
-    exact.search(QueryBatch(vectors=queries[:8]), 100)  # what is compiled or moved once is not counted
-    seconds = _quickest(lambda: exact.search(QueryBatch(vectors=queries), 100), on_cpu=exact.device == "cpu")
-    costs = replace(costs, exact=seconds / (len(rows) * len(queries) * dimension))
+    seconds, n_few = [], len(rows) // 8
+    for n in (n_few, len(rows)):
+        exact = ExactSearcher(rows[:n], device=device)
+        exact.search(QueryBatch(vectors=queries[:64]), 100)  # what is compiled or moved once is not counted
+        run = partial(exact.search, QueryBatch(vectors=queries), 100)
+        seconds.append(_quickest(run, on_cpu=exact.device == "cpu") / len(queries) / dimension)
+    each_item = max(seconds[1] - seconds[0], 0.05 * seconds[1]) / (len(rows) - n_few)
+    costs = replace(
+        DEFAULT_COSTS,
+        hardware="this machine, calibrated",
+        device=exact.device,
+        exact=each_item,
+        exact_place=max(seconds[0] - each_item * n_few, 0.0) / 100,
+    )
     return replace(
         costs,
         f16=_calibrated_graph("f16", rows[:2_500], queries[:250]),

@@ -16,7 +16,7 @@ FLAT = GraphCosts(
     oversampling=1.0, miss=0.01, miss_growth=0.0, miss_decay=1.0,
 )  # fmt: skip
 COSTS = UnitCosts(
-    hardware="a made-up machine", exact=1e-11, rescore=0.0, f16=FLAT,
+    hardware="a made-up machine", exact=1e-11, exact_place=0.0, rescore=0.0, f16=FLAT,
     i8=dataclasses.replace(FLAT, add=0.5e-3, value_bytes=1), working_bytes=GIB // 4,
 )  # fmt: skip
 
@@ -40,6 +40,12 @@ def test_the_sums_are_those_worked_out_by_hand():
     assert four.search_seconds == pytest.approx(graph.search_seconds * 4)
     six = predicted(600_000, 1, 384, 100, dtype="i8", n_shards=6, expansion=200, threads=4, costs=COSTS)
     assert six.build_seconds == pytest.approx(2 * 100_000 * 0.5e-3)  # four at once, then two
+
+
+def test_exact_search_pays_for_its_places_however_few_the_items():
+    costs = dataclasses.replace(COSTS, exact_place=1e-9)
+    assert costs.exact_seconds(1000, 7, 10, 2, k=100) == pytest.approx(7 * 10 * (1e-11 * 1000 + 1e-9 * 100) / 2)
+    assert costs.exact_seconds(50, 7, 10, 1, k=100) == pytest.approx(7 * 10 * (1e-11 * 50 + 1e-9 * 50))
 
 
 def test_adding_to_a_larger_graph_costs_the_integral_of_the_growth():
