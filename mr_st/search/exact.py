@@ -1,4 +1,4 @@
-"""Exact top-k by inner product: a cheap first pass with a proven error, then the same score however a pair was found."""
+"""Exact top-k by inner product: a cheap first pass with a proven error, then one score however a pair was found."""
 
 from __future__ import annotations
 

@@ -1,8 +1,9 @@
 """Which pairs of a block may beat a threshold: cheap products with proven errors, so that no true pair is missed.
 
-Each function returns the :class:`Found` pairs of n queries and m items. With u = 2**-24, a float32 product of d terms is off by at most g |q| |x|, g = d u / (1 - d u), in whatever order it is added
-(Higham, Accuracy and Stability of Numerical Algorithms, section 3.1); a margin of a few u covers the rounding of
-thresholds and of canonical scores. ``_TINY`` covers what underflows.
+Each function returns the :class:`Found` pairs of n queries and m items. With u = 2**-24, a float32 product of d terms
+is off by at most g |q| |x|, g = d u / (1 - d u), in whatever order it is added (Higham, Accuracy and Stability of
+Numerical Algorithms, section 3.1); a margin of a few u covers the rounding of thresholds and of canonical scores.
+``_TINY`` covers what underflows.
 """
 
 from __future__ import annotations

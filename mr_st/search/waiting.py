@@ -1,4 +1,4 @@
-"""Candidates of a block of queries between two bounds, scored only when no cheaper bound can rule them out any more."""
+"""Candidates of a block of queries, held between two bounds and scored only when no bound can rule them out."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ class Waiting:
                 self.settle()
 
     def settle(self) -> None:
-        """Score what may still be among the best: first each query's k of the highest bounds, then what these leave."""
+        """Score what may still be among the best: each query's k of the highest bounds, then what these leave."""
         self._drop_beaten()
         if not self._n_held:
             return

@@ -115,7 +115,8 @@ def test_bounds_hold(kind: str) -> None:
         kept[found.rows, found.columns] = True
         assert kept[exact.astype(np.float32) > thresholds[:, None]].all()
         scores = exact[found.rows, found.columns].astype(np.float32)
-        assert (found.low <= scores).all() and (scores <= found.high).all()
+        assert (found.low <= scores).all()
+        assert (scores <= found.high).all()
 
 
 @WITH_INT8
