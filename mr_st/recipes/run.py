@@ -293,8 +293,9 @@ class _Job:
                 load_sentence_transformer(stage1.folder / "model"),
                 dataset,
                 annotator,
-                **spec.model_dump(),
+                **spec.model_dump(exclude={"sources"}),
                 **self._text_format(),
+                sources=[name if name == "bm25" else load_sentence_transformer(name) for name in spec.sources],  # type: ignore[misc]
                 work_dir=folder / "work",
                 show_progress=self.show_progress,
             )

@@ -173,15 +173,30 @@ class AnnotatorSpec(_Spec):
 
 
 class MiningSpec(_Spec):
-    """See :func:`mr_st.mine`."""
+    """See :func:`mr_st.mine` and :class:`mr_st.mining.MiningSettings`; ``sources`` names further models, or bm25."""
 
     k: int = Field(default=100, ge=2)
     boundary: float = Field(default=0.5, gt=0, lt=1)
-    min_confidence: float | None = Field(default=None, ge=0, le=1)
+    min_confidence: float | dict[int, float] | None = None
     items: Literal["judged", "all"] = "judged"
     max_negatives: int | None = Field(default=None, ge=1)
     max_positives: int | None = Field(default=None, ge=1)
+    max_by_grade: dict[int, int] | None = None
+    negative_ranks: tuple[int, int | None] = (1, None)
+    positive_ranks: tuple[int, int | None] = (1, None)
+    near_duplicates: float | None = None
     min_judged: int = Field(default=1, ge=1)
+    search: Literal["auto", "exact", "hnsw"] = "auto"
+    sources: tuple[str, ...] = ()
+    budget: int | None = None
+    strata: dict[str, float] | None = None
+
+    @model_validator(mode="after")
+    def _the_miner_takes_it(self) -> MiningSpec:
+        from mr_st.mining.settings import MiningSettings
+
+        MiningSettings.of(self.k, self.model_dump(exclude={"k", "sources"}))
+        return self
 
 
 class EvaluationSpec(_Spec):

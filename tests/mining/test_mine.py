@@ -17,7 +17,7 @@ from sentence_transformers import SentenceTransformer
 from mr_st.annotation import Annotations, JudgmentAnnotator
 from mr_st.data import GradedDataset
 from mr_st.errors import MrStError, UsageError
-from mr_st.mining import RefinementSet, mine
+from mr_st.mining import HnswSettings, RefinementSet, ShardSizes, mine
 
 
 class Compass(torch.nn.Module):
@@ -295,6 +295,173 @@ def test_kept_labels_are_not_served_to_another_annotator_or_other_texts(dataset,
     renamed = Interrupted()
     mine(Compass(), GradedDataset.from_tables(**tables), renamed, k=6, work_dir=tmp_path)
     assert renamed.graded == 1  # of five pairs one shows another text
+
+
+def test_every_write_may_find_the_disk_full(dataset, tmp_path, monkeypatch):
+    """Whichever write it is that fails: one line, nothing half-written, and the rerun goes on and ends alike."""
+    import errno
+    import os as system
+
+    options = {"k": 6, "chunk_size": 2, "work_dir": tmp_path / "work", "search": "hnsw"}
+    whole = mine(Compass(), dataset, ANNOTATOR, **{**options, "work_dir": tmp_path / "whole"})
+    whole.save(tmp_path / "straight")
+    flush, n_failed, lines = system.fsync, 0, []
+    writes = {"left": 0}
+
+    def full(handle):
+        if not writes["left"]:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        writes["left"] -= 1
+        return flush(handle)
+
+    while True:
+        writes["left"] = n_failed % 4  # each rerun gets some writes further
+        with monkeypatch.context() as patch:
+            patch.setattr(system, "fsync", full)
+            try:
+                again = mine(Compass(), dataset, ANNOTATOR, **options)
+                again.save(tmp_path / "again")
+                break
+            except MrStError as error:
+                lines.append(str(error))
+        n_failed += 1
+        assert not list(tmp_path.rglob(".tmp-*"))
+    assert all("No space left on device" in line and "\n" not in line for line in lines), lines
+    assert n_failed >= 6
+    for name in ("mined.parquet", "refinement.json"):
+        assert (tmp_path / "again" / name).read_bytes() == (tmp_path / "straight" / name).read_bytes()
+
+
+# ---- more of what a round can do ---------------------------------------------------------------------------------
+
+
+def test_a_later_round_counts_the_first_as_judged(dataset):
+    first = mine(Compass(), dataset, ANNOTATOR, k=6, max_positives=1)
+    assert rows(first) == [
+        ("q0", "b", 0, 2, "hard negative"),
+        ("q0", "e", 2, 5, "hard positive"),
+        ("q1", "a", 2, 6, "hard positive"),
+    ]
+    both = mine(Compass(), dataset, ANNOTATOR, k=6, previous=first)
+    assert rows(both) == [*rows(first), ("q1", "c", 1, 4, "hard positive")]
+    assert both.table["round"].to_pylist() == [1, 1, 1, 2]
+    assert both.report["pairs"]["already_mined"] == 3
+    with pytest.raises(UsageError, match="mined over another dataset"):
+        mine(Compass(), first.to_dataset(), ANNOTATOR, k=6, previous=first)
+
+
+def test_windows_and_a_budget_save_labels(dataset):
+    """b has rank 2 for q0, c rank 4 for q1, e and f ranks 5 and 6 for q0, a rank 6 for q1; the boundary is 3."""
+    asked = Interrupted()
+    refinement = mine(Compass(), dataset, asked, k=6, negative_ranks=(3, None), positive_ranks=(4, 5))
+    assert rows(refinement) == [("q0", "e", 2, 5, "hard positive"), ("q1", "c", 1, 4, "hard positive")]
+    assert asked.graded == 2
+    assert refinement.report["pairs"]["outside_rank_windows"] == 3
+    asked = Interrupted()
+    refinement = mine(Compass(), dataset, asked, k=6, budget=3)
+    assert asked.graded == 3
+    assert refinement.report["pairs"]["over_budget"] == 2
+
+
+def test_bm25_and_another_model_bring_candidates(dataset, tmp_path):
+    """BM25 finds what shares a word with "mug 0": none of the items, as their titles are "item 10" and the like, but
+    the two of "0" and "50"; the turned model ranks from the other end."""
+    pytest.importorskip("bm25s")
+
+    class Turned(Compass):
+        def __init__(self):
+            super().__init__()
+            self.turn = torch.nn.Parameter(torch.ones(1))
+
+        def encode_query(self, texts, **options):
+            return self._encode([f"{text.split()[0]} {50 - float(text.split()[-1])}" for text in texts])
+
+    plain = mine(Compass(), dataset, ANNOTATOR, k=2)
+    more = mine(Compass(), dataset, ANNOTATOR, k=2, sources=[Turned(), "bm25"], work_dir=tmp_path)
+    assert plain.report["sources"] == ["model"]
+    assert more.report["sources"][0::2] == ["model", "bm25"]
+    assert [search["kind"] for search in more.report["search"]] == ["exact", "exact", "bm25"]
+    other = more.report["sources"][1]
+    found = {(r["query_id"], r["item_id"]): (r["found_by"], r["rank"]) for r in more.table.to_pylist()}
+    # q0 at 0 degrees: the turned model searches at 50 and finds f, e; of these e is graded 2, and the model missed it
+    assert found["q0", "e"] == (other, None)
+    np.testing.assert_allclose(
+        [r["score"] for r in more.table.to_pylist() if r["item_id"] == "e"], np.cos(np.radians(40)), atol=5e-4
+    )
+    assert more.table.equals(mine(Compass(), dataset, ANNOTATOR, k=2, sources=[Turned(), "bm25"]).table)
+
+
+def test_near_duplicates_are_left_out():
+    """x stands where the judged positive a does, so it is no trustworthy negative; y and z are one item twice."""
+    dataset = GradedDataset.from_tables(
+        queries=[{"query_id": "q", "text": "mug 0"}],
+        items=[{"item_id": i, "title": f"item {i} {angle}"} for i, angle in
+               {"a": 0, "x": 0.1, "y": 10, "z": 10.1, "w": 40}.items()],
+        judgments=[{"query_id": "q", "item_id": "a", "grade": 2}],
+    )  # fmt: skip
+    annotator = JudgmentAnnotator(lambda query, item: 0, name="none")
+    options = {"k": 5, "items": "all", "boundary": 1.0}
+    plain = mine(Compass(), dataset, annotator, **options)
+    assert [row[1] for row in rows(plain)] == ["x", "y", "z", "w"]
+    refinement = mine(Compass(), dataset, annotator, **options, near_duplicates=0.999)
+    assert [row[1] for row in rows(refinement)] == ["y", "w"]
+    assert refinement.report["pairs"]["dropped_near_positive"] == 1
+    assert refinement.report["pairs"]["dropped_as_twin"] == 1
+
+
+def test_a_graph_reports_its_recall(dataset, tmp_path):
+    refinement = mine(Compass(), dataset, ANNOTATOR, k=6, search=HnswSettings(part_size=1), work_dir=tmp_path,
+                      shard_sizes=ShardSizes(texts=2))  # fmt: skip
+    (search,) = refinement.report["search"]
+    assert (search["kind"], search["parts"], search["why"]) == ("hnsw", 3, "asked for")
+    assert search["recall"]["value"] == 1.0
+    assert rows(refinement) == rows(mine(Compass(), dataset, ANNOTATOR, k=6))
+    assert mine(Compass(), dataset, ANNOTATOR, k=6).report["search"][0]["why"].startswith("exact search")
+
+
+def test_sizes_of_shards_change_nothing(dataset, tmp_path):
+    sizes = ShardSizes(texts=2, queries=1, items=2, pairs=1)
+    whole = mine(Compass(), dataset, ANNOTATOR, k=6)
+    cut = mine(Compass(), dataset, ANNOTATOR, k=6, shard_sizes=sizes)
+    far = mine(Compass(), dataset, ANNOTATOR, k=6, shard_sizes=sizes, work_dir="memory://round")
+    assert whole.table.equals(cut.table)
+    assert whole.table.equals(far.table)
+    assert whole.report == cut.report
+    with pytest.raises(UsageError, match="shard size for pairs is 0"):
+        ShardSizes(pairs=0)
+
+
+def changed_catalogue() -> GradedDataset:
+    """The big dataset with an item gone, one renamed, one more, and the rows in another order."""
+    tables = {name: getattr(big_dataset(), name).to_list() for name in ("queries", "items", "judgments")}
+    items = {item["item_id"]: dict(item) for item in tables["items"]}
+    items["i7"]["title"] = "mug number 7 of steel"
+    del items["i39"]
+    items["new"] = {"item_id": "new", "title": "kettle 40 blue"}
+    judgments = [pair for pair in tables["judgments"] if pair["item_id"] != "i39"]
+    return GradedDataset.from_tables(tables["queries"], list(items.values())[::-1], judgments)
+
+
+def test_after_the_catalogue_changed_only_what_is_new_is_paid(tiny_base, tmp_path):
+    encoded = []
+
+    class Counting(SentenceTransformer):
+        def encode_document(self, texts, **options):
+            encoded.extend(texts)
+            return super().encode_document(texts, **options)
+
+    model = Counting(str(tiny_base), device="cpu")
+    options = {"k": 20, "items": "all", "chunk_size": 10, "near_duplicates": 0.9999}
+    mine(model, big_dataset(), Hashing(), **options, work_dir=tmp_path)
+    encoded.clear()
+    rest, fresh = Hashing(), Hashing()
+    changed = mine(model, changed_catalogue(), rest, **options, work_dir=tmp_path)
+    assert sorted(encoded) == ["kettle 40 blue", "mug number 7 of steel"]
+    straight = mine(model, changed_catalogue(), fresh, **options)
+    assert changed.table.drop_columns("score").equals(straight.table.drop_columns("score"))
+    np.testing.assert_allclose(changed.table["score"], straight.table["score"], atol=2e-3)
+    assert changed.report == straight.report
+    assert 0 < rest.graded < fresh.graded / 4
 
 
 KILLED = """

@@ -17,6 +17,8 @@ from mr_st.recipes import Recipe, bundled_recipe
         ("name: x\nstage1: {epochs: 1, max_items_per_batch: 1}", r"stage1\.max_items_per_batch: .*greater than"),
         ("name: x\nminning: {k: 3}", r"minning: unknown key; did you mean mining\?"),
         ("name: x\nmining: {k: many}", r"mining\.k: .*found 'many'"),
+        ("name: x\nmining: {near_duplicates: 3}", r"mining: .*near_duplicates is 3"),
+        ("name: x\nmining: {strata: {head: 1}}", r"mining: .*give budget"),
         ("name: x\nmining: {boundary: 1.5}", r"mining\.boundary: .*less than 1"),
         ("name: ../x", r"name: "),
         ("data: {}", r"name: Field required"),
@@ -62,3 +64,16 @@ def test_smoke_changes_sizes_only() -> None:
     assert smoke.data.options["size"] == "tiny"
     assert smoke.stage1.max_steps == 4
     assert smoke.model == recipe.model
+
+
+def test_mining_says_all_that_the_miner_takes() -> None:
+    """Every setting is a key of the recipe with the miner's own default; where the recipe has its own place, none."""
+    from dataclasses import fields
+
+    from mr_st.mining import MiningSettings
+    from mr_st.recipes.schema import MiningSpec
+
+    elsewhere = {"split", "item_text_levels", "max_chars", "seed", "dtype"}
+    settings = {field.name: field.default for field in fields(MiningSettings) if field.name not in elsewhere}
+    spec = {name: field.default for name, field in MiningSpec.model_fields.items() if name != "sources"}
+    assert spec == settings

@@ -1,6 +1,7 @@
 """A process that has imported everything and forks one child for each mining run that it is told of, on stdin.
 
-A run is a JSON line: {"out": folder, "cli": words or null}. On stdout come the child's "pid N", its "stage NAME" lines
+Its argument is the folder of a model that the runs share, or empty where only the command line is run. A run is a
+JSON line: {"out": folder, "cli": words or null}. On stdout come the child's "pid N", its "stage NAME" lines
 as it begins each stage, and "ended STATUS" (negative: the signal).
 """
 
@@ -43,9 +44,10 @@ def main(tiny_base: str) -> None:
     from mr_st.annotation import SimilarityAnnotator
     from mr_st.data import GradedDataset
 
-    model = SentenceTransformer(tiny_base, device="cpu")
-    annotator = SimilarityAnnotator(model, [0.85, 0.97])  # what grades here does not matter, only that it computes
-    dataset = GradedDataset.load("marketplace", size="tiny", seed=3)
+    if tiny_base:  # not for the command line: its children load data themselves, with threads that no fork takes along
+        model = SentenceTransformer(tiny_base, device="cpu")
+        annotator = SimilarityAnnotator(model, [0.85, 0.97])  # what grades does not matter, only that it computes
+        dataset = GradedDataset.load("marketplace", size="tiny", seed=3)
     tell("ready")
     for line in sys.stdin:
         order = json.loads(line)
