@@ -58,12 +58,16 @@ def serve(pipe: connection.Connection, device: str | None, n_threads: int) -> No
 
 
 def thread_settings(n_threads: int) -> dict[str, str]:
-    """Environment variables that give numerical libraries ``n_threads`` threads, or fewer where it says so already."""
-    asked = [os.environ.get(name, "") for name in _THREAD_VARIABLES]
-    return {
-        name: str(min(n_threads, int(value)) if value.isdigit() and int(value) else n_threads)
-        for name, value in zip(_THREAD_VARIABLES, asked, strict=True)
-    }
+    """Environment variables that give numerical libraries ``n_threads`` threads, or fewer where it says so already.
+
+    What ``OMP_NUM_THREADS`` says holds for those that say nothing, as in a process that nobody set up: the last bits
+    of a product depend on the number of threads.
+    """
+    settings = {}
+    for name in _THREAD_VARIABLES:
+        asked = os.environ.get(name) or os.environ.get("OMP_NUM_THREADS", "")
+        settings[name] = str(min(n_threads, int(asked)) if asked.isdigit() and int(asked) else n_threads)
+    return settings
 
 
 def visible_device(device: str) -> str:

@@ -215,6 +215,13 @@ def test_a_worker_sees_its_own_device_only(monkeypatch: pytest.MonkeyPatch) -> N
 def test_threads_are_shared_and_never_more_than_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OMP_NUM_THREADS", "2")
     monkeypatch.delenv("MKL_NUM_THREADS", raising=False)
+    monkeypatch.delenv("NUMEXPR_NUM_THREADS", raising=False)
+    monkeypatch.setenv("OPENBLAS_NUM_THREADS", "3")
     settings = thread_settings(4)
-    assert (settings["OMP_NUM_THREADS"], settings["MKL_NUM_THREADS"]) == ("2", "4")
+    assert settings == {
+        "OMP_NUM_THREADS": "2", "MKL_NUM_THREADS": "2", "OPENBLAS_NUM_THREADS": "3", "NUMEXPR_NUM_THREADS": "2",
+    }  # fmt: skip
+    monkeypatch.delenv("OMP_NUM_THREADS")
+    assert thread_settings(4)["MKL_NUM_THREADS"] == "4"
+    monkeypatch.setenv("OMP_NUM_THREADS", "2")
     assert thread_settings(1)["OMP_NUM_THREADS"] == "1"
