@@ -204,7 +204,8 @@ def tell(folder: Path, size: tuple[int, int, int], threads: int, memory: int) ->
             arm["pairs_that_differ"] = differing(found[1], found[0], queries, items)
     for arm in arms:
         print(
-            f"{arm['arm']:16s} {arm['seconds']:8.1f} s ({arm['cpu_seconds_at_most']:.1f} s of CPU)  peak {arm['peak_bytes'] / 2**20:8.0f} MiB  "
+            f"{arm['arm']:16s} {arm['seconds']:8.1f} s  ({arm.get('cpu_seconds_at_most', float('nan')):.1f} s of CPU)  "
+            f"peak {arm['peak_bytes'] / 2**20:8.0f} MiB  "
             f"above inputs {arm['peak_above_inputs_bytes'] / 2**20:8.0f} MiB  "
             f"{arm.get('seconds_over_ours', float('nan')):5.2f} x our time  "
             f"{arm.get('peak_over_ours', float('nan')):5.2f} x our peak  differ {arm.get('pairs_that_differ', '-')}"
