@@ -121,7 +121,8 @@ class CatalogueIndex:
             dataset_or_items: A GradedDataset, or a table of items with item_id and title (category_path, locale).
             folder: New, empty, or an index; on this machine's file system.
             kind: ``"exact"``, ``"hnsw"``, ``"bm25"`` (by words), ``"hybrid"`` (dense and by words), or ``"auto"``:
-                exact or hnsw by the cost rule, as the dense part of a hybrid is.
+                exact up to 50,000 items, beyond by the cost rule for 100,000 queries
+                (:func:`~mr_st.search.cost.choose_plan`), as the dense part of a hybrid is.
             item_text_levels: Taxonomy levels in an item's text, as in training.
             max_chars: Where an item's text is cut, as in training.
             hnsw: Options of :meth:`HnswSearcher.build <mr_st.search.HnswSearcher.build>`.
@@ -146,7 +147,7 @@ class CatalogueIndex:
         items = CatalogueItems.read(dataset_or_items, item_text_levels, max_chars)
         encoder, name = (None, None) if kind == "bm25" or model is None else open_model(model)
         facts = None if encoder is None else about_model(encoder, name or model_name)
-        plan = plan_parts(kind, items, options)
+        plan = plan_parts(kind, items, _dimension(encoder), options)
         content = {
             "format": FORMAT,
             **plan,
@@ -213,7 +214,7 @@ class CatalogueIndex:
         return cls(folder, about, table, searcher, encoder)
 
     @overload
-    def search(self, queries: str, k: int = ...) -> list[Hit]: ...
+    def search(self, queries: str, k: int = ...) -> list[Hit]: ...  # type: ignore[overload-overlap]  # str first
 
     @overload
     def search(self, queries: Sequence[str], k: int = ...) -> list[list[Hit]]: ...
@@ -232,17 +233,15 @@ class CatalogueIndex:
             UsageError: k below 1, or the index needs a model and none is known.
         """
         top = self.top_k([queries] if isinstance(queries, str) else list(queries), k)
-        rows, places = np.unique(np.maximum(top.ids, 0), return_inverse=True)
-        found = self.items.take(pa.array(rows)).to_pylist()
+        rows = np.unique(top.ids[top.ids >= 0])
+        found = dict(zip(rows.tolist(), self.items.take(pa.array(rows)).to_pylist(), strict=True))
         hits = [
             [
-                Hit(rank, found[place]["item_id"], found[place]["title"], score)
-                for rank, (row, place, score) in enumerate(zip(*of_query, strict=True), 1)
+                Hit(rank, found[row]["item_id"], found[row]["title"], score)
+                for rank, (row, score) in enumerate(zip(ids.tolist(), scores.tolist(), strict=True), 1)
                 if row >= 0
             ]
-            for of_query in zip(
-                top.ids.tolist(), places.reshape(top.ids.shape).tolist(), top.scores.tolist(), strict=True
-            )
+            for ids, scores in zip(top.ids, top.scores, strict=True)
         ]
         return hits[0] if isinstance(queries, str) else hits
 
@@ -270,3 +269,9 @@ class CatalogueIndex:
         if changes:
             raise StaleIndexError(self.folder, changes)
         return model
+
+
+def _dimension(model: SentenceTransformer | None) -> int:
+    """Of the model's vectors; a model that does not tell is taken for one of 384, which only the plan's costs see."""
+    known = getattr(model, "get_embedding_dimension", None)
+    return int((known() if callable(known) else None) or 384)

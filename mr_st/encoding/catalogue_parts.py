@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
@@ -21,6 +21,7 @@ from mr_st.errors import MrStError, UsageError
 from mr_st.files import atomic_path
 from mr_st.identity import model_hash
 from mr_st.search import Bm25Searcher, ExactSearcher, HnswSearcher, HybridSearcher, Searcher
+from mr_st.search.cost import choose_plan
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
@@ -34,6 +35,8 @@ ITEM_SCHEMA = pa.schema([("item_id", pa.string()), ("title", pa.string())])
 
 _SEARCH_OPTIONS = ("expansion_search", "oversampling")  # of HnswSearcher.build, what its load takes too
 _NOT_OPTIONS = ("ids", "show_progress")
+_FEW = 50_000  # items that exact search goes through in milliseconds
+_SERVED, _SERVED_K, _MEMORY = 100_000, 100, 64 * 2**30  # queries, depth and bytes that a plan is made for
 _PACKAGES = ("mr-st", "sentence-transformers", "torch", "usearch", "bm25s", "PyStemmer")
 
 
@@ -45,7 +48,7 @@ def check_options(kind: str, options: Mapping[str, Mapping[str, Any]]) -> None:
     """
     if kind not in get_args(Kind):
         raise UsageError(f"kind is {kind!r}; expected one of {', '.join(get_args(Kind))}")
-    takes = {"hnsw": HnswSearcher.build, "bm25": Bm25Searcher, "hybrid": HybridSearcher}
+    takes: dict[str, Callable[..., Any]] = {"hnsw": HnswSearcher.build, "bm25": Bm25Searcher, "hybrid": HybridSearcher}
     for name, given in options.items():
         parameters = inspect.signature(takes[name]).parameters.values()
         known = {p.name for p in parameters if p.kind is p.KEYWORD_ONLY and p.name not in _NOT_OPTIONS}
@@ -54,16 +57,17 @@ def check_options(kind: str, options: Mapping[str, Mapping[str, Any]]) -> None:
             raise UsageError(f"{name} has no option {unknown[0]!r}; it has {', '.join(sorted(known))}")
 
 
-def plan_parts(kind: Kind, items: CatalogueItems, options: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+def plan_parts(
+    kind: Kind, items: CatalogueItems, dimension: int, options: Mapping[str, Mapping[str, Any]]
+) -> dict[str, Any]:
     """The kind that is built, its dense part (exact, hnsw or None), and the options that change what is found."""
-    dense: str | None = kind
-    if kind == "bm25":
-        dense = None
-    elif kind in ("auto", "hybrid"):
-        dense = _cheaper(len(items))
+    dense: str | None = None if kind == "bm25" else kind
+    graph: dict[str, Any] = {}
+    if kind in ("auto", "hybrid"):
+        dense, graph = _cheapest(len(items), dimension)
     used: dict[str, dict[str, Any]] = {}
     if dense == "hnsw":
-        used["hnsw"] = {key: value for key, value in options["hnsw"].items() if key != "threads"}
+        used["hnsw"] = {**graph, **{key: value for key, value in options["hnsw"].items() if key != "threads"}}
     if kind in ("bm25", "hybrid"):
         used["bm25"] = {"language": items.language, **options["bm25"]}
     if kind == "hybrid":
@@ -208,5 +212,11 @@ def _write_bm25(items: CatalogueItems, folder: Path, options: Mapping[str, Any],
         Bm25Searcher(items.texts, **options, show_progress=show_progress).save(folder)
 
 
-def _cheaper(n_items: int) -> str:
-    return "exact" if n_items <= 200_000 else "hnsw"
+def _cheapest(n_items: int, dimension: int) -> tuple[str, dict[str, Any]]:
+    """Exact or hnsw by the cost rule, with the graph's options: the same plan on every machine."""
+    if n_items <= _FEW:
+        return "exact", {}
+    plan = choose_plan(n_items, _SERVED, dimension, _SERVED_K, memory=_MEMORY, threads=2)
+    if plan.kind == "exact":
+        return "exact", {}
+    return "hnsw", {"dtype": plan.dtype, "n_shards": plan.n_shards, "expansion_search": plan.expansion}

@@ -105,6 +105,24 @@ def test_words_find_by_words_without_any_model(built: dict[str, Path]) -> None:
     assert index.search([], 5) == []
 
 
+def test_auto_follows_the_cost_rule(
+    tmp_path: Path, model: SentenceTransformer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from mr_st.encoding import catalogue_parts
+    from mr_st.search.cost import choose_plan
+
+    assert CatalogueIndex.build(model, catalogue(), tmp_path / "few").kind == "exact"
+    monkeypatch.setattr(catalogue_parts, "_FEW", 29)
+    monkeypatch.setattr(
+        catalogue_parts,
+        "choose_plan",
+        lambda n, n_queries, d, k, **options: choose_plan(1_000_000, n_queries, 384, k, **options),
+    )
+    index = CatalogueIndex.build(model, catalogue(), tmp_path / "many", kind="hybrid", hnsw={"n_shards": 1})
+    assert index.about["dense"] == "hnsw"
+    assert len(index.search("red mug", 5)) == 5
+
+
 def test_k_and_no_queries(built: dict[str, Path], model: SentenceTransformer) -> None:
     for kind in KINDS:
         index = CatalogueIndex.load(built[kind], model)
@@ -359,7 +377,7 @@ def test_a_build_stopped_at_any_write_goes_on(
             try:
                 CatalogueIndex.build(model, catalogue(), folder, kind=kind)
             except _Killed:
-                with pytest.raises(MrStError, match="not finished|no catalogue index"):
+                with pytest.raises(MrStError, match=r"not finished|no catalogue index"):
                     CatalogueIndex.load(folder)
                 continue
         break

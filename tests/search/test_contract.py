@@ -61,6 +61,10 @@ def exact(vectors: np.ndarray, texts: list[str], folder: Path) -> Searcher:
     return ExactSearcher(vectors)
 
 
+def exact_float32(vectors: np.ndarray, texts: list[str], folder: Path) -> Searcher:
+    return ExactSearcher(vectors, first_pass="float32")
+
+
 def exact_blocks(vectors: np.ndarray, texts: list[str], folder: Path) -> Searcher:
     return ExactSearcher(vectors, query_block=5, item_block=37)
 
@@ -109,6 +113,7 @@ def hybrid_reloaded(vectors: np.ndarray, texts: list[str], folder: Path) -> Sear
 DENSE, LEXICAL, BOTH = frozenset({"vectors"}), frozenset({"texts"}), frozenset({"texts", "vectors"})
 CASES = {
     "exact": Case(exact, DENSE),
+    "exact in float32": Case(exact_float32, DENSE),
     "exact in blocks": Case(exact_blocks, DENSE),
     "exact over a map": Case(exact_mapped, DENSE),
     "hnsw f16": Case(hnsw(), DENSE, False),
@@ -295,6 +300,16 @@ def test_an_unusable_item_vector_is_refused(name: str, value: float, said: str, 
     vectors[[41, 100]] = value
     with pytest.raises(DataError, match=rf"item vectors, row 42: .*{said}"):
         CASES[name].build(vectors, ITEM_TEXTS, tmp_path / "x")
+
+
+@pytest.mark.parametrize(
+    "build", [lambda v, ids, to: ExactSearcher(v, ids=ids), lambda v, ids, to: HnswSearcher.build(v, to, ids=ids)]
+)
+def test_an_unusable_item_is_named_by_its_id(build: Any, tmp_path: Path) -> None:
+    vectors = ITEMS.copy()
+    vectors[41, 3] = np.nan
+    with pytest.raises(DataError, match="SKU-41"):
+        build(vectors, [f"SKU-{row}" for row in range(N_ITEMS)], tmp_path / "x")
 
 
 def test_no_items_are_refused(name: str, tmp_path: Path) -> None:
