@@ -106,17 +106,19 @@ def mine(
     n_bytes = _bytes(memory)
     with _opened(engine_of(engine, processes=processes, devices=device or None, address=ray_address)) as workers:
         console = Out(quiet or not workers.is_main, as_json)
-        import mr_st
+        from mr_st.data import GradedDataset
         from mr_st.mining import RefinementSet
+        from mr_st.mining.mine import mine as mine_round
         from mr_st.models import load_sentence_transformer
 
-        dataset = mr_st.GradedDataset.load(data, **parse_options(option))
-        refinement = mr_st.mine(
+        dataset = GradedDataset.load(data, **parse_options(option))
+        sources: list[Any] = [name if name == "bm25" else load_sentence_transformer(name) for name in source or []]
+        refinement = mine_round(
             load_sentence_transformer(model),
             dataset,
             keeping_labels(resolve_annotator(annotator, dataset), out / STORE_FILE),
             k,
-            sources=[name if name == "bm25" else load_sentence_transformer(name) for name in source or []],  # type: ignore[misc]
+            sources=sources,
             previous=None if previous is None else RefinementSet.load(previous, dataset),
             engine=workers,
             work_dir=out / "work" if work_dir is None else work_dir,

@@ -41,6 +41,7 @@ __all__ = ["MiningRound", "ShardSizes", "Workplace"]
 
 BM25 = "bm25"
 _PLAN_MEMORY = 8 * 2**30  # what a plan may hold where nobody says how much there is
+_LEAST_PLAN_MEMORY = 2**30  # exact search runs in less, but the rule knows no plan that does
 
 
 @dataclass(frozen=True)
@@ -277,9 +278,8 @@ class MiningRound:
             return (HnswSettings() if search == "hnsw" else None), {"why": "asked for"}
         if not self.place.folder.is_local:
             return None, {"why": "an index is memory-mapped, so it needs a folder, and the work lies at a URL"}
-        plan = choose_plan(
-            len(items), len(queries), items.dimension, self.settings.k, memory=self.place.memory or _PLAN_MEMORY
-        )
+        memory = _PLAN_MEMORY if self.place.memory is None else max(self.place.memory, _LEAST_PLAN_MEMORY)
+        plan = choose_plan(len(items), len(queries), items.dimension, self.settings.k, memory=memory)
         if plan.kind == "exact" or plan.dtype is None:
             return None, {"why": plan.reason}
         part_size = -(-len(items) // plan.n_shards)
