@@ -59,11 +59,24 @@ def make(folder: Path, n_queries: int, n_items: int, dim: int, seed: int) -> Non
     np.save(folder / "positives.npy", by_cluster[np.minimum(place, n_items - 1)])
 
 
+class Cost:
+    """What has been spent since this was made; reading the result back, for the comparison, is not part of it."""
+
+    def __init__(self) -> None:
+        self._start, self._cpu = time.perf_counter(), time.process_time()
+
+    def so_far(self) -> dict[str, float]:
+        cpu = time.process_time() - self._cpu
+        return {"seconds": time.perf_counter() - self._start, "cpu_seconds": cpu, "peak_bytes": peak()}
+
+
 def texts_of(n_queries: int, n_items: int) -> tuple[list[str], list[str]]:
     return [f"query {row}" for row in range(n_queries)], [f"item {row}" for row in range(n_items)]
 
 
-def run_ours(queries: np.ndarray, items: np.ndarray, positives: np.ndarray, memory: int) -> tuple[Any, float]:
+def run_ours(
+    queries: np.ndarray, items: np.ndarray, positives: np.ndarray, memory: int
+) -> tuple[Any, dict[str, float]]:
     import pyarrow as pa
 
     from mr_st.mining.candidates import candidates_of, drop_judged
@@ -71,7 +84,7 @@ def run_ours(queries: np.ndarray, items: np.ndarray, positives: np.ndarray, memo
     from mr_st.search import ExactSearcher, QueryBatch
 
     query_texts, item_texts = texts_of(len(queries), len(items))
-    start = time.perf_counter()
+    cost = Cost()
     top = ExactSearcher(items, memory=memory).search(QueryBatch(vectors=queries), K + 1)
     rows = np.arange(len(queries))
     found, _ = drop_judged(candidates_of(top, rows, np.arange(len(items))), rows, positives)
@@ -86,16 +99,16 @@ def run_ours(queries: np.ndarray, items: np.ndarray, positives: np.ndarray, memo
             "score": pa.array(kept.scores),
         }
     )
-    seconds = time.perf_counter() - start
+    spent = cost.so_far()
     assert len(table) == len(queries) * K
-    return kept.item_rows.reshape(len(queries), K), seconds
+    return kept.item_rows.reshape(len(queries), K), spent
 
 
-def run_bare(queries: np.ndarray, items: np.ndarray) -> tuple[None, float]:
+def run_bare(queries: np.ndarray, items: np.ndarray) -> tuple[None, dict[str, float]]:
     """A blocked float32 product with top-k, and nothing else."""
     import torch
 
-    start = time.perf_counter()
+    cost = Cost()
     wide_items, block = torch.from_numpy(items), 8192
     for first in range(0, len(queries), 256):
         part = torch.from_numpy(queries[first : first + 256])
@@ -105,12 +118,12 @@ def run_bare(queries: np.ndarray, items: np.ndarray) -> tuple[None, float]:
             values, ids = torch.cat([values, best.values], 1), torch.cat([ids, best.indices + row], 1)
             merged = values.topk(min(K, values.shape[1]), dim=1)
             values, ids = merged.values, ids.gather(1, merged.indices)
-    return None, time.perf_counter() - start
+    return None, cost.so_far()
 
 
 def run_theirs(
     queries: np.ndarray, items: np.ndarray, positives: np.ndarray, batch: int, use_faiss: bool
-) -> tuple[Any, float]:
+) -> tuple[Any, dict[str, float]]:
     import torch
     from datasets import Dataset
     from sentence_transformers.util import dot_score, mine_hard_negatives, pairwise_dot_score
@@ -133,16 +146,16 @@ def run_theirs(
         get_embedding_dimension=lambda: items.shape[1],
     )
     dataset = Dataset.from_dict({"query": query_texts, "positive": [item_texts[row] for row in positives]})
-    start = time.perf_counter()
+    cost = Cost()
     mined = mine_hard_negatives(
         dataset, model, corpus=item_texts, num_negatives=K, sampling_strategy="top", output_format="n-tuple",
         faiss_batch_size=batch, use_faiss=use_faiss, verbose=False,
     )  # fmt: skip
-    seconds = time.perf_counter() - start
+    spent = cost.so_far()
     columns = [mined[f"negative_{place}"] for place in range(1, K + 1)]
     ids = np.array([[int(text[5:]) for text in column] for column in columns], dtype=np.int64).T
     at = np.array([int(text[6:]) for text in mined["query"]])
-    return ids[np.argsort(at)], seconds
+    return ids[np.argsort(at)], spent
 
 
 def run_arm(arm: str, folder: Path, threads: int, memory: int) -> None:
@@ -157,23 +170,16 @@ def run_arm(arm: str, folder: Path, threads: int, memory: int) -> None:
         import mr_st.search  # noqa: F401
     queries, items = np.load(folder / "queries.npy"), np.load(folder / "items.npy")
     positives = np.load(folder / "positives.npy")
-    loaded, before = peak(), time.process_time()
+    loaded = peak()
     if arm == "ours":
-        ids, seconds = run_ours(queries, items, positives, memory)
+        ids, spent = run_ours(queries, items, positives, memory)
     elif arm == "bare":
-        ids, seconds = run_bare(queries, items)
+        ids, spent = run_bare(queries, items)
     else:
         kind = arm.removeprefix("theirs-")
         batch = int(kind) if kind.isdigit() else 16_384
-        ids, seconds = run_theirs(queries, items, positives, batch, kind == "faiss")
-    spent = time.process_time() - before
-    result = {
-        "arm": arm,
-        "seconds": seconds,
-        "cpu_seconds_at_most": spent,
-        "peak_bytes": peak(),
-        "peak_above_inputs_bytes": peak() - loaded,
-    }
+        ids, spent = run_theirs(queries, items, positives, batch, kind == "faiss")
+    result = {"arm": arm, **spent, "peak_above_inputs_bytes": spent["peak_bytes"] - loaded}
     if ids is not None:
         np.save(folder / f"{arm}.npy", ids)
     (folder / f"{arm}.json").write_text(json.dumps(result, indent=1) + "\n")
@@ -204,7 +210,7 @@ def tell(folder: Path, size: tuple[int, int, int], threads: int, memory: int) ->
             arm["pairs_that_differ"] = differing(found[1], found[0], queries, items)
     for arm in arms:
         print(
-            f"{arm['arm']:16s} {arm['seconds']:8.1f} s  ({arm.get('cpu_seconds_at_most', float('nan')):.1f} s of CPU)  "
+            f"{arm['arm']:16s} {arm['seconds']:8.1f} s  ({arm['cpu_seconds']:.1f} s CPU)  "
             f"peak {arm['peak_bytes'] / 2**20:8.0f} MiB  "
             f"above inputs {arm['peak_above_inputs_bytes'] / 2**20:8.0f} MiB  "
             f"{arm.get('seconds_over_ours', float('nan')):5.2f} x our time  "
