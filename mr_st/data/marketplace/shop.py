@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from functools import cache, cached_property, lru_cache
 from itertools import accumulate
 from random import Random
@@ -114,6 +114,9 @@ class Shop:
     seed: int
     noise: Noise = field(default_factory=Noise)
     languages: Mapping[str, float] = field(default_factory=lambda: ITEM_LANGUAGES)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {one.name: getattr(self, one.name) for one in fields(self)}  # what is remembered is made again
 
     @cached_property
     def wordings(self) -> dict[str, Wording]:

@@ -181,3 +181,17 @@ def test_unknown_ids_and_rows_are_refused(policy: MarketplacePolicy) -> None:
         policy.grades([0], [250])
     with pytest.raises(UsageError, match="2 queries and 1 items"):
         policy.grades([0, 1], [0])
+
+
+def test_the_policy_travels_to_another_process() -> None:
+    """Also once it has remembered listings."""
+    import pickle
+
+    from mr_st.data.marketplace import MarketplacePolicy, load_marketplace
+
+    dataset = load_marketplace("tiny")
+    policy = MarketplacePolicy.for_dataset(dataset)
+    pairs = list(zip(dataset.judgments["query_id"], dataset.judgments["item_id"], strict=True))
+    grades = [policy(*pair) for pair in pairs]
+    there = pickle.loads(pickle.dumps(policy))
+    assert [there(*pair) for pair in pairs] == grades
