@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-__all__ = ["report_text"]
+__all__ = ["report_facts", "report_text"]
 
 _DROPPED = {
     "dropped_by_confidence": "unsure",
@@ -49,6 +49,27 @@ def report_text(report: Mapping[str, Any], grade_names: Sequence[str] | None = N
         if groups:
             lines += ["", *_table(title, groups, names)]
     return "\n".join(lines)
+
+
+def report_facts(report: Mapping[str, Any]) -> dict[str, Any]:
+    """The same in a few named facts, as a model card shows them.
+
+    Args:
+        report: ``RefinementSet.report``.
+    """
+    pairs, naive = report["pairs"], report["pairs"]["would_be_negatives"]
+    taken = ", ".join(f"{of['pairs']:,} {kind}s" for kind, of in pairs["taken_by_kind"].items())
+    facts = {key: report[key] for key in ("model", "dataset", "annotator", "settings", "queries", "items")}
+    return facts | {
+        "search": ", ".join(f"{how['source']} ({how['kind']})" for how in report["search"]),
+        "retrieved pairs": pairs["retrieved"],
+        "annotated pairs": pairs["annotated"],
+        "taken pairs": f"{pairs['taken']:,} ({taken})",
+        "graded 1 or more by the annotator, where a miner without one sees a negative": (
+            f"to rank {pairs['last_negative_rank']:,}: {_share(naive['to_boundary']).strip()}; "
+            f"to rank {pairs['k']:,}: {_share(naive['to_k']).strip()}"
+        ),
+    }
 
 
 def _between(mapping: Mapping[str, Any], first: str, last: str) -> dict[str, int]:

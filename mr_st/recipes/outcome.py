@@ -98,6 +98,7 @@ def compare_arms(reports: Mapping[str, GradedReport], seed: int) -> dict[tuple[s
 def _publish(result: RunResult, dataset: GradedDataset, final: Step, gathered: Step, folder: Path) -> str:
     """Publish the model with its card, results, recipe and plots to a folder below ``folder``; returns its name."""
     from mr_st.hub import build_card, publish
+    from mr_st.mining.report_text import report_facts
 
     recipe, done = result.recipe, result.steps
     staged, name = folder / "staged", recipe.publish.repo_id.split("/")[1]
@@ -113,7 +114,7 @@ def _publish(result: RunResult, dataset: GradedDataset, final: Step, gathered: S
         comparisons=result.comparisons,
         stages={arm: done[arm].facts for arm in result.reports if arm != "base"},
         data={**done["data"].facts, "source": dataset.source},
-        mining=done["mining"].facts,
+        mining=report_facts(done["mining"].facts),
         annotator=done["annotator"].facts,
         recipe=recipe.to_yaml(),
         base_model=result.reports["base"].model_name,

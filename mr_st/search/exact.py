@@ -22,7 +22,6 @@ GIB = 1 << 30
 _FEW_QUERIES = 32  # below this, making int8 codes of the items costs more than it saves
 _FAR = 1 << 18  # items after which candidates are settled, so that those of a memory map are still at hand
 _SCRATCH = 16 << 20  # what the matrix product packs
-_refuse_unusable = refuse_unusable  # its name until issue 6; hnsw imports it from here
 
 
 class ExactSearcher:

@@ -13,7 +13,7 @@ from mr_st.errors import MrStError, UsageError
 from mr_st.measures import save_figure
 from mr_st.mining.report import count_pairs, rank_deciles, share_interval
 from mr_st.mining.report_plot import plot_round
-from mr_st.mining.report_text import report_text
+from mr_st.mining.report_text import report_facts, report_text
 from mr_st.mining.select import cap_pairs, hard_pairs
 
 NAMES = ("irrelevant", "partial", "relevant")
@@ -167,6 +167,20 @@ def test_the_text_says_what_the_report_says():
     assert len({len(line) for line in lines[first : first + 11]}) == 1  # the columns stand under each other
     assert all(line == line.rstrip() for line in lines)
     assert "grade 2" in report_text(report)
+
+
+def test_the_facts_for_a_card():
+    pairs, about = (
+        a_report(),
+        {"model": "m", "dataset": {}, "annotator": "a", "settings": {}, "queries": 40, "items": 9},
+    )
+    search = [{"source": "model", "kind": "exact"}, {"source": "bm25", "kind": "bm25"}]
+    facts = report_facts({**about, "search": search, "pairs": pairs})
+    assert facts["search"] == "model (exact), bm25 (bm25)"
+    assert facts["taken pairs"].startswith(f"{pairs['taken']:,} (")
+    shares = next(text for name, text in facts.items() if name.startswith("graded 1 or more"))
+    assert f"{pairs['would_be_negatives']['to_k']['share_positive']:.1%} of" in shares
+    assert "rank_decile" not in str(facts)
 
 
 def test_the_text_of_a_round_without_pairs():
