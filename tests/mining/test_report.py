@@ -170,10 +170,8 @@ def test_the_text_says_what_the_report_says():
 
 
 def test_the_facts_for_a_card():
-    pairs, about = (
-        a_report(),
-        {"model": "m", "dataset": {}, "annotator": "a", "settings": {}, "queries": 40, "items": 9},
-    )
+    pairs = a_report()[0]["pairs"]
+    about = {"model": "m", "dataset": {}, "annotator": "a", "settings": {}, "queries": 40, "items": 9}
     search = [{"source": "model", "kind": "exact"}, {"source": "bm25", "kind": "bm25"}]
     facts = report_facts({**about, "search": search, "pairs": pairs})
     assert facts["search"] == "model (exact), bm25 (bm25)"
