@@ -41,8 +41,8 @@ class HnswSettings:
 
     dtype: str = "f16"
     connectivity: int = 16
-    expansion_add: int = 128
-    expansion_search: int = 128
+    expansion_add: int = 64
+    expansion_search: int = 192
     part_size: int = 1_000_000
 
     def __post_init__(self) -> None:

@@ -41,6 +41,7 @@ __all__ = ["MiningRound", "ShardSizes", "Workplace"]
 
 BM25 = "bm25"
 _PLAN_MEMORY = 8 * 2**30  # what a plan may hold where nobody says how much there is
+_LEAST_SAVING = 60.0  # seconds: for less, nobody should have to ask what an approximate search missed
 _LEAST_PLAN_MEMORY = 2**30  # exact search runs in less, but the rule knows no plan that does
 
 
@@ -279,7 +280,9 @@ class MiningRound:
         if not self.place.folder.is_local:
             return None, {"why": "an index is memory-mapped, so it needs a folder, and the work lies at a URL"}
         memory = _PLAN_MEMORY if self.place.memory is None else max(self.place.memory, _LEAST_PLAN_MEMORY)
-        plan = choose_plan(len(items), len(queries), items.dimension, self.settings.k, memory=memory)
+        plan = choose_plan(
+            len(items), len(queries), items.dimension, self.settings.k, memory=memory, min_saving=_LEAST_SAVING
+        )
         if plan.kind == "exact" or plan.dtype is None:
             return None, {"why": plan.reason}
         part_size = -(-len(items) // plan.n_shards)
@@ -371,7 +374,7 @@ class MiningRound:
     ) -> tuple[np.ndarray, np.ndarray]:
         likeness = ItemLikeness(threshold, self._items.map(self.place.maps), self.pool, text_keys_of(self.item_texts))
         judged = self.dataset.judged_pairs()
-        positive = (judged.grades >= 1) & np.isin(judged.item_rows, self.pool)
+        positive = judged.grades >= 1  # one that was not searched is compared by its text
         queries, items = judged.query_rows[positive], judged.item_rows[positive]
         near = near_positives(pairs.query_rows, pairs.item_rows, hard.negatives, queries, items, likeness)
         compete = (hard.negatives & ~near) | hard.positives

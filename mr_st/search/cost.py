@@ -116,6 +116,7 @@ def choose_plan(
     min_recall: float = 0.98,
     threads: int = 1,
     has_index: bool = False,
+    min_saving: float = 0.0,
     dtypes: Sequence[str] = ("f16", "i8"),
     costs: UnitCosts = DEFAULT_COSTS,
 ) -> SearchPlan:
@@ -139,6 +140,7 @@ def choose_plan(
         min_recall: Recall@k to reach, above 0; 1 leaves exact search only.
         threads: Cores.
         has_index: An index of these items lies there already, so that building costs nothing.
+        min_saving: Seconds that an approximate plan has to save to be chosen over exact search.
         dtypes: The graphs to look at: "f16", "i8"; none leaves exact search only.
         costs: Of the machine: :func:`mr_st.search.unit_costs.calibrate` measures them.
 
@@ -175,9 +177,15 @@ def choose_plan(
             plans.append(replace(plan, fits=plan.bytes * _HEADROOM <= memory))
         if plans:
             best_of_kind.append(_best(plans, threads))
-    chosen = min((plan for plan in best_of_kind if plan.fits), key=lambda plan: plan.seconds)
+    chosen = min(
+        (plan for plan in best_of_kind if plan.fits),
+        key=lambda plan: plan.seconds + (min_saving if plan.kind == "hnsw" else 0.0),
+    )
     others = tuple(sorted((plan for plan in best_of_kind if plan is not chosen), key=lambda plan: plan.seconds))
-    return replace(chosen, reason=_reason(chosen, others, n_items, n_queries, threads, costs), alternatives=others)
+    reason = _reason(chosen, others, n_items, n_queries, threads, costs)
+    if any(plan.fits and plan.seconds < chosen.seconds for plan in others):
+        reason += f"; an approximate search has to save {_duration(min_saving)}"
+    return replace(chosen, reason=reason, alternatives=others)
 
 
 def _shard_counts(n_items: int, threads: int) -> list[int]:

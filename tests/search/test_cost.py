@@ -106,6 +106,19 @@ def test_an_index_that_lies_there_is_used_for_few_queries():
     assert plan.build_seconds == 0
 
 
+def test_an_approximate_search_may_have_to_be_worth_it():
+    quicker = choose_plan(200_000, 2_000_000, 384, 100, memory=8 * GIB)
+    assert quicker.kind == "hnsw"
+    assert "has to save" not in quicker.reason
+    (exact,) = (plan for plan in quicker.alternatives if plan.kind == "exact")
+    saved = exact.seconds - quicker.seconds
+    wanted = {0.99: "hnsw", 1.01: "exact"}
+    for share in (0.99, 1.01):
+        plan = choose_plan(200_000, 2_000_000, 384, 100, memory=8 * GIB, min_saving=share * saved)
+        assert plan.kind == wanted[share]
+    assert "an approximate search has to save" in plan.reason
+
+
 def test_the_expansion_is_the_smallest_that_is_expected_to_reach_the_recall():
     found = {}
     for recall in (0.9, 0.98, 0.985, 0.995):
