@@ -155,8 +155,8 @@ def _training_protocol(found: Mapping[str, Any]) -> str:
         f"{at['items']:,} items, gains {at['gains']}; each query's mean over the seeds, then 95 % BCa intervals over "
         f"queries; differences against re-annotation by the paired permutation test, p of NDCG@10 Holm-corrected over "
         "the rows. Margins (p uncorrected) are among the judged pairs; worst* is among all pairs of query and item. "
-        "The steps are the recipe's; an earlier trial with 100 was stopped and thrown away after its re-annotated arm's "
-        "figure on this test split had been seen (.621), before any other arm was scored."
+        "The steps are the recipe's; an earlier trial with 100 was stopped and thrown away after its re-annotated "
+        "arm's figure on this test split had been seen (.621), before any other arm was scored."
     )
 
 
