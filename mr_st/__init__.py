@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from mr_st.evaluation import GradedRetrievalEvaluator
     from mr_st.hub.publish import publish
     from mr_st.losses import GradedSupConLoss, MultiClassCircleLoss
-    from mr_st.mining import mine
+    from mr_st.mining.mine import mine
     from mr_st.models import build_two_tower
     from mr_st.recipes import Recipe, run_recipe
     from mr_st.training import GradedCollator
