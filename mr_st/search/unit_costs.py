@@ -126,16 +126,16 @@ class UnitCosts:
 
 DEFAULT_COSTS = UnitCosts(
     hardware="one core of an AMD EPYC with AVX512-VNNI",
-    exact=1.5e-11,
-    exact_place=5e-9,
+    exact=2.6e-11,
+    exact_place=8.3e-9,
     rescore=2.2e-9,
     f16=GraphCosts(
-        add=2.1e-4, add_growth=0.12, search=2.0e-6, search_start=9.0e-5, search_growth=0.12, link_bytes=148.5,
-        value_bytes=2, oversampling=1.0, miss=0.0066, miss_growth=0.2, miss_decay=2.4,
+        add=4.4e-4, add_growth=0.155, search=3.2e-6, search_start=3.8e-4, search_growth=0.195, link_bytes=148.5,
+        value_bytes=2, oversampling=1.0, miss=0.0099, miss_growth=0.34, miss_decay=1.78,
     ),
     i8=GraphCosts(
-        add=9.5e-5, add_growth=0.12, search=1.1e-6, search_start=2.0e-5, search_growth=0.12, link_bytes=148.5,
-        value_bytes=1, oversampling=1.3, miss=0.0066, miss_growth=0.2, miss_decay=2.4,
+        add=2.7e-4, add_growth=0.133, search=2.5e-6, search_start=8.6e-5, search_growth=0.185, link_bytes=148.5,
+        value_bytes=1, oversampling=1.3, miss=0.0093, miss_growth=0.43, miss_decay=1.58,
     ),
 )  # fmt: skip
 """Measured by ``scripts/bench_search.py`` (``--fit`` prints these numbers from what it measured)."""
