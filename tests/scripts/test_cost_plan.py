@@ -26,7 +26,9 @@ GRAPH = GraphCosts(
     add=1e-3, add_growth=0.0, search=2e-6, search_start=0.0, search_growth=0.0, link_bytes=100, value_bytes=1,
     oversampling=1.0, miss=0.01, miss_growth=0.0, miss_decay=1.0,
 )  # fmt: skip
-COSTS = UnitCosts("here", exact=1e-11, rescore=0.0, f16=replace(GRAPH, value_bytes=2, add=2e-3), i8=GRAPH)
+COSTS = UnitCosts(
+    "here", exact=1e-11, exact_place=0.0, rescore=0.0, f16=replace(GRAPH, value_bytes=2, add=2e-3), i8=GRAPH
+)
 SCALE = Scale(items=1_000_000, queries=1_000, k=100, dim=384, unjudged=0.9, annotated=0.5, taken=0.1,
               shard_items=100_000, machines=4, cores=2, memory=2**30, efficiency=0.5)  # fmt: skip
 
