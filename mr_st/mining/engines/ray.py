@@ -182,7 +182,13 @@ class RayEngine:
 
         ray = self._ray
         own_node = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=True)
-        starts = ray.remote(Starts).options(num_cpus=0, scheduling_strategy=own_node, max_restarts=-1).remote()
+        starts = (
+            ray.remote(Starts)
+            .options(  # asked again where it has to be started anew
+                num_cpus=0, scheduling_strategy=own_node, max_restarts=-1, max_task_retries=-1
+            )
+            .remote()
+        )
         reference = ray.put(data)
         most = min(len(to_do), self.max_concurrency or len(to_do))
         device = "cuda" if self.num_gpus else None
