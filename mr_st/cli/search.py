@@ -150,7 +150,10 @@ def _saved_index(
         None if kind == _Kind.bm25 else encoder, dataset, folder,
         kind=kind.value, store=cache, model_name=model, show_progress=console.show_progress,
     )  # fmt: skip
-    console.remark(f"index: built in {folder} ({index.kind}, {len(index):,} items); it serves the next search too")
+    about = f"{index.kind}, {len(index):,} items"
+    if index.recall is not None:
+        about += f", {index.recall['value']:.1%} of exact search's top {index.recall['k']}"
+    console.remark(f"index: built in {folder} ({about}); it serves the next search too")
     return index.top_k
 
 

@@ -29,6 +29,7 @@ from mr_st.encoding.catalogue_parts import (
     Kind,
     about_model,
     check_options,
+    graph_recall,
     open_model,
     open_searcher,
     plan_parts,
@@ -92,6 +93,14 @@ class CatalogueIndex:
     def kind(self) -> str:
         """``exact``, ``hnsw``, ``bm25`` or ``hybrid``; what ``auto`` chose."""
         return str(self.about["kind"])
+
+    @property
+    def recall(self) -> dict[str, Any] | None:
+        """Measured when it was built: what its graph finds of exact search's top k, a sample of the items as queries
+        (value, low, high, n, k); None where nothing is approximate.
+        """
+        found: dict[str, Any] | None = self.about["recall"]
+        return found
 
     @classmethod
     def build(
@@ -166,6 +175,7 @@ class CatalogueIndex:
                     "model": facts,
                     "dataset": items.source,
                     "settings": open_searcher(folder / key, plan).settings,
+                    "recall": graph_recall(folder / key, plan),
                     "versions": versions(),
                     "files": files_of(folder / key),
                 }

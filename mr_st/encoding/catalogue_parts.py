@@ -22,6 +22,7 @@ from mr_st.files import atomic_path
 from mr_st.identity import model_hash
 from mr_st.search import Bm25Searcher, ExactSearcher, HnswSearcher, HybridSearcher, Searcher
 from mr_st.search.cost import choose_plan
+from mr_st.search.recall import measure_recall
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
@@ -33,6 +34,7 @@ Kind = Literal["auto", "exact", "hnsw", "bm25", "hybrid"]
 
 ITEM_SCHEMA = pa.schema([("item_id", pa.string()), ("title", pa.string())])
 
+_RECALL_K = 10
 _SEARCH_OPTIONS = ("expansion_search", "oversampling")  # of HnswSearcher.build, what its load takes too
 _NOT_OPTIONS = ("ids", "show_progress")
 _FEW = 50_000  # items that exact search goes through in milliseconds
@@ -156,6 +158,15 @@ def open_searcher(content: Path, plan: Mapping[str, Any]) -> Searcher:
         return dense
     lexical = Bm25Searcher.load(content / "bm25", check=False)
     return lexical if dense is None else HybridSearcher({"dense": dense, "lexical": lexical}, **options["hybrid"])
+
+
+def graph_recall(content: Path, plan: Mapping[str, Any]) -> dict[str, Any] | None:
+    """What the graph finds of exact search's top 10, a sample of the items as queries; None without a graph."""
+    if plan["dense"] != "hnsw":
+        return None
+    graph = open_searcher(content, {**plan, "options": {"hnsw": plan["options"]["hnsw"]}})
+    vectors = np.load(content / "vectors.npy", mmap_mode="r", allow_pickle=False)
+    return measure_recall(graph, vectors, vectors, min(_RECALL_K, len(vectors))).to_json()
 
 
 def open_model(model: SentenceTransformer | str | Path) -> tuple[SentenceTransformer, str | None]:

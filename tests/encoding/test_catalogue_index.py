@@ -412,3 +412,16 @@ def test_kill_9_leaves_nothing_behind(built: dict[str, Path], tmp_path: Path) ->
             CatalogueIndex.load(tmp_path / "index")
     assert 2 < count < 20
     assert_same_files(built["bm25"], tmp_path / "index")
+
+
+def test_a_graph_says_what_it_finds_of_exact_search(model, tmp_path):
+    graph = CatalogueIndex.build(model, catalogue(400), tmp_path / "graph", kind="hnsw")
+    assert graph.recall == CatalogueIndex.load(tmp_path / "graph").recall
+    assert 0.9 < graph.recall["value"] <= 1
+    assert graph.recall["n"] == 200
+    poor = CatalogueIndex.build(
+        model, catalogue(400), tmp_path / "poor", kind="hnsw",
+        hnsw={"connectivity": 2, "expansion_add": 1, "expansion_search": 1, "oversampling": 1},
+    )  # fmt: skip
+    assert poor.recall["value"] < graph.recall["value"]
+    assert CatalogueIndex.build(model, catalogue(), tmp_path / "exact", kind="exact").recall is None
