@@ -15,7 +15,6 @@ __all__ = [
     "candidates_of",
     "drop_judged",
     "found_by",
-    "in_rank_window",
     "is_judged",
     "merge_sources",
     "with_scores",
@@ -309,25 +308,6 @@ def drop_judged(
     judged = is_judged(candidates.query_rows, candidates.item_rows, judged_query_rows, judged_item_rows)
     n_judged = int(judged.sum())
     return (candidates.take(~judged) if n_judged else candidates), n_judged
-
-
-def in_rank_window(candidates: Candidates, first: int = 1, last: int | None = None) -> np.ndarray:
-    """Which pairs have their best rank within ``first`` and ``last``, both included.
-
-    Args:
-        candidates: What was found.
-        first: From 1; 11 skips the top 10 (the paper found them worth keeping).
-        last: Not below ``first``; None has no end.
-
-    Returns:
-        bool (n,).
-
-    Raises:
-        UsageError: a window that holds no rank.
-    """
-    check_window("rank window", (first, last))
-    best = candidates.best_ranks
-    return (best >= first) if last is None else (best >= first) & (best <= last)
 
 
 def check_window(name: str, window: tuple[int, int | None]) -> None:

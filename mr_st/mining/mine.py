@@ -53,7 +53,8 @@ def mine(
     does not become a training pair. With a ``work_dir`` a killed round goes on where it stopped, at the shard; what is
     kept there is named by its content, so that a retrained model meets no old vectors, and after a change of the
     catalogue, or in a later round, only new texts are encoded and only pairs that this annotator has not seen are
-    graded. The same model, data, annotator and settings give the same table, byte for byte, under every engine.
+    graded. The same model, data, annotator and settings give the same table, byte for byte; other engines or
+    numbers of threads find the same pairs, near-ties aside, with scores that differ by float noise.
 
     Args:
         model: The stage-1 model.

@@ -29,7 +29,7 @@ from mr_st.mining.search_stage import ExactParts, SearchStage, Span, spans_of
 from mr_st.mining.select import HardPairs, Selection, cap_pairs, hard_pairs
 from mr_st.mining.settings import MiningSettings
 from mr_st.mining.shared_dataset import SharedDataset
-from mr_st.mining.strata import STRATA, query_strata, shares_of_strata, within_budget
+from mr_st.mining.strata import query_strata, shares_of_strata, within_budget
 from mr_st.mining.text_search_stage import TextSearchStage
 from mr_st.search.cost import choose_plan
 from mr_st.search.protocol import TopK
@@ -317,11 +317,6 @@ class MiningRound:
     def strata(self) -> np.ndarray:
         """Head, torso, tail or unknown, for each query of the dataset."""
         return query_strata(arrow_table(self.dataset.queries)["frequency"].to_numpy().astype(np.float64))
-
-    @property
-    def strata_names(self) -> Sequence[str]:
-        """What the strata are called."""
-        return STRATA
 
     def annotate(self, pairs: Candidates) -> Annotations:
         """Grade the pairs; what this annotator graded before, of the same texts, is looked up."""

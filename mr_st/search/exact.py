@@ -37,7 +37,7 @@ class ExactSearcher:
         vectors: float32 or float16 (N, d), one row an item; may be a memory map, which is read block by block.
         memory: Bytes to work in, beside vectors, queries and result; block sizes follow from it.
         device: Where torch multiplies, e.g. "cuda"; None is the CPU.
-        first_pass: "int8" (CPUs with VNNI; about five times the rate of float32), "float32", or "auto": int8 where it
+        first_pass: "int8" (CPUs with VNNI), "float32", or "auto": int8 where it
             can be used and pays.
         ids: N item ids, by which an unusable row is called; None to call it by its number.
         query_block: Queries met at once; None derives it from ``memory``.

@@ -1,4 +1,4 @@
-"""What one step of each kind of search costs on a machine: measured defaults, and a calibration of a second or two."""
+"""What one step of each kind of search costs on a machine: measured defaults, and a calibration of a few seconds."""
 
 from __future__ import annotations
 
@@ -142,7 +142,7 @@ DEFAULT_COSTS = UnitCosts(
 
 
 def calibrate(dimension: int = 384, device: str | None = None) -> UnitCosts:
-    """Measure the unit costs of this machine in a second or two.
+    """Measure the unit costs of this machine in a few seconds.
 
     A small exact search and two small graphs are timed, in seconds of a core; how costs and recall change with the
     number of items is taken from :data:`DEFAULT_COSTS`.

@@ -14,7 +14,6 @@ from mr_st.mining.candidates import (
     candidates_of,
     drop_judged,
     found_by,
-    in_rank_window,
     is_judged,
     merge_sources,
     with_scores,
@@ -144,17 +143,6 @@ def test_is_judged_equals_membership(pairs, judged, block):
         patch.setattr(module, "_BLOCK_PAIRS", block)
         found = is_judged(*columns(pairs), *columns(judged))
     assert found.tolist() == [pair in set(judged) for pair in pairs]
-
-
-def test_rank_windows_look_at_the_best_rank():
-    merged = merge_sources([searched({0: [1, 2, 3, 4]}), searched({0: [5, 4]})])
-    # best ranks: item 1: 1, item 5: 1, items 2 and 4: 2, item 3: 3
-    assert merged.item_rows[in_rank_window(merged, 2)].tolist() == [2, 4, 3]
-    assert merged.item_rows[in_rank_window(merged, 1, 1)].tolist() == [1, 5]
-    assert in_rank_window(merged).all()
-    for window in [(0, 3), (3, 2)]:
-        with pytest.raises(UsageError, match=r"rank window is \d\.\.\d"):
-            in_rank_window(merged, *window)
 
 
 def test_nothing_found():
