@@ -3,24 +3,29 @@
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from mr_st.evaluation.bi_encoder import BiEncoder
 from mr_st.evaluation.collection import Collection
 from mr_st.evaluation.compare import Comparison, compare
-from mr_st.evaluation.evaluate import evaluate_model
+from mr_st.evaluation.evaluate import evaluate_model, evaluate_system
 from mr_st.evaluation.naming import as_mteb_model, folder_name, model_identity
 from mr_st.evaluation.report import GradedReport
 from mr_st.evaluation.results import find_reports
+from mr_st.evaluation.system import System
 
 if TYPE_CHECKING:
     from mr_st.evaluation.evaluator import GradedRetrievalEvaluator
 
 __all__ = [
+    "BiEncoder",
     "Collection",
     "Comparison",
     "GradedReport",
     "GradedRetrievalEvaluator",
+    "System",
     "as_mteb_model",
     "compare",
     "evaluate_model",
+    "evaluate_system",
     "find_reports",
     "folder_name",
     "model_identity",

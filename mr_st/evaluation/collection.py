@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from mr_st.errors import UsageError
+from mr_st.evaluation.attributes import query_attributes
 from mr_st.grades import GradeScale
 from mr_st.measures import Judged
 from mr_st.text import pair_overlaps
@@ -35,6 +37,9 @@ class Collection:
         scale: The grades and their gains.
         n_left_out: Queries of the split that were left out.
         protocol: What a reader of a figure must know: corpus, split, gains, item text, dataset.
+        attributes: What slices are made of, a list (n,) each, None where unknown: see
+            :func:`~mr_st.evaluation.attributes.query_attributes`.
+        judged_pool: Whether each query is ranked over its own judged items only, and not over all items.
     """
 
     query_ids: list[str]
@@ -45,6 +50,8 @@ class Collection:
     scale: GradeScale
     n_left_out: int
     protocol: dict[str, Any]
+    attributes: dict[str, list[Any]] = field(default_factory=dict)
+    judged_pool: bool = False
 
     @classmethod
     def from_dataset(
@@ -56,6 +63,8 @@ class Collection:
         max_chars: int | None = 400,
         max_items: int | None = None,
         seed: int = 0,
+        judged_pool: bool = False,
+        gains: Sequence[float] | None = None,
     ) -> Collection:
         """The judgments of a split against the whole catalogue, or against a bounded part of it.
 
@@ -66,6 +75,9 @@ class Collection:
             max_items: Search only this many items: all items that the split judges (even if they are more), then
                 randomly chosen others. None searches every item.
             seed: Seed of that choice.
+            judged_pool: Rank each query's own judged items only. Figures of a judged pool and of a full catalogue are
+                never comparable.
+            gains: The gain of each grade, lowest first; None for the dataset's own.
 
         Raises:
             UsageError: no such split, an empty catalogue, or no query with an item above grade 0.
@@ -89,12 +101,17 @@ class Collection:
         item_texts = dataset.item_texts(item_text_levels, max_chars)
         item_ids, query_ids = list(dataset.items["item_id"]), list(dataset.queries["query_id"])
         query_texts = dataset.query_texts()
+        scale = dataset.scale if gains is None else _rescaled(dataset.scale, gains)
         n_items, corpus = len(item_ids), "full catalogue"
+        if judged_pool:
+            max_items = len(np.unique(judged.items))
         if max_items is not None and max_items < n_items:
             item_rows = _bounded(judged, n_items, max_items, seed)
             judged = Judged(judged.offsets, np.searchsorted(item_rows, judged.items), judged.grades)
             item_ids, item_texts = [item_ids[r] for r in item_rows], [item_texts[r] for r in item_rows]
             corpus = f"judged items and random others (seed {seed})"
+        if judged_pool:
+            corpus = "judged pool"
         protocol = {
             "corpus": corpus,
             "n_items": len(item_ids),
@@ -103,14 +120,15 @@ class Collection:
             "n_queries": len(query_rows),
             "n_queries_left_out": n_left_out,
             "n_judged_pairs": judged.n_pairs,
-            "grades": list(dataset.scale.names),
-            "gains": list(dataset.scale.gains),
+            "grades": list(scale.names),
+            "gains": list(scale.gains),
             "item_text": {"levels": item_text_levels, "max_chars": max_chars},
             "dataset": {"name": dataset.name, "fingerprint": dataset.fingerprint},
         }
         return cls(
             [query_ids[r] for r in query_rows], [query_texts[r] for r in query_rows],
-            item_ids, item_texts, judged, dataset.scale, n_left_out, protocol,
+            item_ids, item_texts, judged, scale, n_left_out, protocol,
+            query_attributes(dataset, query_rows, split), judged_pool,
         )  # fmt: skip
 
     @property
@@ -121,6 +139,13 @@ class Collection:
     def overlaps(self) -> np.ndarray:
         """Token overlap of each judged pair, float64 (m,), in the order of ``judged``."""
         return pair_overlaps(self.query_texts, self.item_texts, self.judged.query_of_pair, self.judged.items)
+
+
+def _rescaled(scale: GradeScale, gains: Sequence[float]) -> GradeScale:
+    try:
+        return GradeScale(scale.names, tuple(gains))
+    except ValueError as error:
+        raise UsageError(f"gains {list(gains)} do not fit the grades {scale}: {error}") from error
 
 
 def _bounded(judged: Judged, n_items: int, max_items: int, seed: int) -> np.ndarray:

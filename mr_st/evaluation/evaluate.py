@@ -1,4 +1,4 @@
-"""evaluate_model: one model on one split over the full catalogue, to a report with intervals."""
+"""evaluate_system: any system on one collection, to a report with intervals; evaluate_model: a bi-encoder."""
 
 from __future__ import annotations
 
@@ -8,20 +8,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mr_st import __version__
-from mr_st.encoding import encode, prompt_of
+from mr_st.errors import UsageError
+from mr_st.evaluation.bi_encoder import BiEncoder
 from mr_st.evaluation.collection import Collection
-from mr_st.evaluation.naming import model_facts, model_identity, safe_name
+from mr_st.evaluation.naming import safe_name
 from mr_st.evaluation.report import RUN_DEPTH, GradedReport
-from mr_st.evaluation.scoring import check_cutoffs, margin_metrics, pair_similarities, ranking_metrics
+from mr_st.evaluation.scoring import check_cutoffs, margin_metrics, rank_judged, ranking_metrics
+from mr_st.evaluation.system import System
 from mr_st.measures import similarity_histogram
-from mr_st.search import ExactSearcher, QueryBatch
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
 
     from mr_st.data import GradedDataset
 
-__all__ = ["evaluate_model", "language_codes"]
+__all__ = ["evaluate_model", "evaluate_system", "language_codes"]
 
 HARD_OVERLAP = 0.7
 """Share of the query's tokens in the item text from which a judged pair is a hard one. Source: arXiv 2602.17654."""
@@ -83,43 +84,88 @@ def evaluate_model(
             stand in a path.
         MrStError: the model gives a vector that is zero or not finite.
     """
+    collection = Collection.from_dataset(dataset, split, item_text_levels=item_text_levels, max_chars=max_chars)
+    system = BiEncoder(
+        model, model_name, revision, store=store, batch_size=batch_size, show_progress=show_progress
+    )  # fmt: skip
+    return evaluate_system(
+        system,
+        collection,
+        task_name=task_name,
+        ks=ks,
+        languages=language_codes(dataset.items["locale"]),
+        seed=seed,
+        n_resamples=n_resamples,
+    )
+
+
+def evaluate_system(
+    system: System,
+    collection: Collection,
+    *,
+    task_name: str = "GradedRetrieval",
+    ks: Sequence[int] = (10, 50, 100),
+    languages: Sequence[str] = ("eng-Latn",),
+    seed: int = 0,
+    n_resamples: int = 2000,
+) -> GradedReport:
+    """Let any system search a collection, and report how well the judgments are met; see :func:`evaluate_model`.
+
+    In a judged pool each query's own judged items are ranked by :meth:`System.score_pairs
+    <mr_st.evaluation.system.System.score_pairs>`. Margins and histograms are given for systems whose scores are
+    similarities.
+
+    Args:
+        system: What searches.
+        collection: What is searched and judged.
+        task_name: What to call the task; names the result file.
+        ks: Cut-offs.
+        languages: Of the task, as MTEB writes them.
+        seed: Seed of the bootstrap.
+        n_resamples: Bootstrap samples.
+
+    Raises:
+        UsageError: a cut-off or a name that cannot be, or a judged pool for a system that scores no pairs.
+    """
     start = time.perf_counter()
     ks = check_cutoffs(ks)
     safe_name(task_name, "task")
-    collection = Collection.from_dataset(dataset, split, item_text_levels=item_text_levels, max_chars=max_chars)
-    name, revision = model_identity(model, model_name, revision)
-    query_vectors = encode(model, collection.query_texts, "query", store, batch_size, show_progress=show_progress)
-    item_vectors = encode(model, collection.item_texts, "item", store, batch_size, show_progress=show_progress)
-    top = ExactSearcher(item_vectors).search(QueryBatch(vectors=query_vectors), max(*ks, RUN_DEPTH))
     judged, n_grades = collection.judged, collection.scale.n_grades
-    similarities = pair_similarities(query_vectors, item_vectors, judged)
+    scores = system.score_pairs(collection) if collection.judged_pool or system.gives_similarities else None
+    if not collection.judged_pool:
+        top = system.search(collection, max(*ks, RUN_DEPTH))
+    elif scores is None:
+        raise UsageError(f"{system.name} gives no score to a pair, so it cannot rank a judged pool")
+    else:
+        top = rank_judged(judged, scores)
     values = ranking_metrics(judged, top.ids, ks, collection.scale)
-    values |= margin_metrics(judged, similarities, n_grades, collection.overlaps(), HARD_OVERLAP)
+    similarities = scores if system.gives_similarities else None
+    if similarities is not None:
+        values |= margin_metrics(judged, similarities, n_grades, collection.overlaps(), HARD_OVERLAP)
     return GradedReport.from_scores(
         collection,
         top,
         values,
         task_name=task_name,
-        model_name=name,
-        revision=revision,
-        similarities=similarity_histogram(similarities, judged.grades, n_grades),
+        model_name=system.name,
+        revision=system.revision,
+        similarities=None if similarities is None else similarity_histogram(similarities, judged.grades, n_grades),
         protocol={
             "ks": list(ks),
-            "search": "exact, inner product of unit vectors",
             "ties": "lower item row first",
             "hard_overlap": HARD_OVERLAP,
-            "prompts": {side: prompt_of(model, side) for side in ("query", "item")},
-            "max_seq_length": getattr(model, "max_seq_length", None),
-            "model": {"name": name, "revision": revision},
+            **{key: system.settings[key] for key in ("search", "prompts", "max_seq_length") if key in system.settings},
+            "system": system.settings,
+            "model": {"name": system.name, "revision": system.revision},
             "run_depth": RUN_DEPTH,
             "mr_st": __version__,
         },
         seed=seed,
         n_resamples=n_resamples,
-        model_facts=model_facts(model),
-        languages=language_codes(dataset.items["locale"]),
+        model_facts=system.facts,
+        languages=list(languages),
         evaluation_time=round(time.perf_counter() - start, 3),
-    )  # fmt: skip
+    )
 
 
 def language_codes(locales: Iterable[Any]) -> list[str]:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute
 
 from mr_st.errors import UsageError
+from mr_st.evaluation.attributes import ATTRIBUTES
 from mr_st.evaluation.scoring import main_metric
 from mr_st.measures import INTERVAL_METHOD, Interval, SimilarityHistogram, bootstrap_interval
 
@@ -34,13 +36,17 @@ class GradedReport:
         model_name: ``org/name``.
         revision: The model's revision, by default its content hash.
         metrics: Metric name to mean, 95 % interval and number of queries.
-        per_query: query_id, n_judged, n_relevant, and one float64 column a metric, null where it is undefined.
+        per_query: query_id, locale, kind, traffic, seen, frequency (null: unknown;
+            :func:`~mr_st.evaluation.attributes.query_attributes`), n_judged, n_relevant, and one float64 column a
+            metric, null where it is undefined.
         run: query_id, rank (from 1), item_id, score, grade (null: nobody judged it); the first 100 of each query.
         similarities: Histogram of the similarity of judged pairs by grade; None for a run without similarities.
         protocol: How the figures were made; JSON-ready.
         model_facts: What MTEB's model_meta.json says besides name and revision.
         languages: Of the task, as MTEB writes them, e.g. ``eng-Latn``.
         evaluation_time: Seconds.
+        subset: ``default`` for all queries of the split, or what a part of them is called (:meth:`take`).
+        separability: How well the similarities keep the grades apart, JSON-ready; None without similarities.
     """
 
     task_name: str
@@ -54,6 +60,8 @@ class GradedReport:
     model_facts: dict[str, Any] = field(default_factory=dict)
     languages: list[str] = field(default_factory=lambda: ["eng-Latn"])
     evaluation_time: float = 0.0
+    subset: str = "default"
+    separability: dict[str, Any] | None = None
 
     def __getitem__(self, metric: str) -> Interval:
         """The interval of a metric.
@@ -99,36 +107,71 @@ class GradedReport:
                 found[int(parts[2]), int(parts[3])] = self.values(name)
         return found
 
+    def take(self, where: Mapping[str, str], subset: str) -> GradedReport:
+        """The same run over a part of the queries: metrics and intervals anew, without similarities.
+
+        Args:
+            where: Attribute to value, e.g. ``{"traffic": "head"}``; a locale may be given by its language (``es``).
+            subset: What to call the part.
+
+        Raises:
+            UsageError: an attribute that the report has not, or no such query.
+        """
+        keep = np.ones(self.per_query.num_rows, dtype=bool)
+        for name, value in where.items():
+            if name not in ATTRIBUTES or name not in self.per_query.column_names:
+                raise UsageError(f"{self.task_name}: queries have no {name!r}; slice by {', '.join(ATTRIBUTES)}")
+            found = self.per_query[name].to_pylist()
+            keep &= np.array([v == value or (name == "locale" and _language(v) == value) for v in found])
+        if not keep.any():
+            raise UsageError(f"{self.task_name}, {self.model_name}: no query with {dict(where)}")
+        per_query = self.per_query.filter(pa.array(keep))
+        how = self.protocol["interval"]
+        part = replace(self, per_query=per_query, subset=subset, similarities=None, separability=None)
+        ids = pa.array(per_query["query_id"].to_pylist(), pa.string())
+        metrics = {name: bootstrap_interval(part.values(name), how["seed"], how["n_resamples"], how["confidence"])
+                   for name in self.metrics}  # fmt: skip
+        protocol = {
+            **self.protocol,
+            "n_queries": len(ids),
+            "n_judged_pairs": int(np.sum(per_query["n_judged"].to_numpy())),
+            "subset": {"name": subset, "where": dict(where)},
+        }
+        run = self.run.filter(pa.compute.is_in(self.run["query_id"], ids))
+        return replace(part, metrics=metrics, protocol=protocol, run=run)
+
     def save(self, results_dir: str | Path) -> Path:
         """Write the report under a results folder and return the path of its JSON.
 
         ``results_dir/{org__name}/{revision}/{Task}.json`` is MTEB's own result file: ``mteb`` reads it when
         ``results_dir`` is called ``results`` (``ResultCache(results_dir.parent).load_results()``). What MTEB does not
         know stands there under ``graded``, and beside it in ``{Task}.{split}.{per_query,run,similarities}.parquet``.
-        Other splits of the same data that the file holds are kept.
+        Other splits of the same data that the file holds are kept. Saving the whole of a split drops its parts
+        (:meth:`take`): save them after it; of a part only the figures are written, its tables are the whole's.
 
         Raises:
-            MrStError: the folder cannot be written.
+            MrStError: the folder cannot be written, or a part is saved where the whole split is not.
         """
         from mr_st.evaluation.results import save_report
 
         return save_report(self, Path(results_dir))
 
     @classmethod
-    def load(cls, path: str | Path, split: str | None = None) -> GradedReport:
+    def load(cls, path: str | Path, split: str | None = None, subset: str = "default") -> GradedReport:
         """Read a report that :meth:`save` wrote.
 
         Args:
             path: The JSON file.
             split: Which split; None when the file holds one.
+            subset: Which part of it.
 
         Raises:
             MrStError: the file is missing, broken, or MTEB's own without the graded part.
-            UsageError: no such split, or several and none named.
+            UsageError: no such split or subset, or several splits and none named.
         """
         from mr_st.evaluation.results import load_report
 
-        return load_report(Path(path), split)
+        return load_report(Path(path), split, subset)
 
     @classmethod
     def from_scores(
@@ -161,6 +204,8 @@ class GradedReport:
         """
         judged = collection.judged
         columns = {"query_id": pa.array(collection.query_ids, pa.string())}
+        for name, found in collection.attributes.items():
+            columns[name] = pa.array(found, pa.float64() if name == "frequency" else pa.string())
         columns["n_judged"] = pa.array(judged.per_query, pa.int32())
         columns["n_relevant"] = pa.array(judged.count_at_least(1), pa.int32())
         columns |= {name: pa.array(value, pa.float64(), from_pandas=True) for name, value in values.items()}
@@ -183,6 +228,10 @@ class GradedReport:
             },
             **more,
         )  # fmt: skip
+
+
+def _language(locale: str | None) -> str | None:
+    return None if locale is None else locale.replace("_", "-").split("-")[0].lower()
 
 
 def run_table(collection: Collection, top: TopK, depth: int = RUN_DEPTH) -> pa.Table:

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 __all__ = ["find_reports", "load_report", "save_report"]
 
 _FORMAT = 1
+_DEFAULT = "default"
 _OURS = "graded"  # the key in MTEB's scores under which our part stands
 
 
@@ -35,22 +36,26 @@ def save_report(report: GradedReport, results_dir: Path) -> Path:
     split = safe_name(report.split, "split")
     folder = results_dir / folder_name(report.model_name) / safe_name(report.revision, "revision")
     path = folder / f"{task}.json"
-    tables = {"per_query": report.per_query, "run": report.run}
-    if report.similarities is not None:
+    is_whole = report.subset == _DEFAULT
+    tables = {"per_query": report.per_query, "run": report.run} if is_whole else {}  # a part is read out of the whole
+    if is_whole and report.similarities is not None:
         tables["similarities"] = _histogram_table(report.similarities)
     for name, table in tables.items():
         with atomic_path(_side_file(path, split, name)) as temporary:
             pq.write_table(table, temporary, compression="zstd")
     _write_model_meta(report, folder / "model_meta.json")
     mteb_version = version("mteb")
-    others = {s: scores for s, scores in _other_splits(path, report).items() if s != split}
+    others = _other_scores(path, report)
+    of_split = [scores for scores in others.get(split, []) if not is_whole and scores["hf_subset"] != report.subset]
+    if not is_whole and not any(scores["hf_subset"] == _DEFAULT for scores in of_split):
+        raise MrStError(f"{path}: subset {report.subset} stands beside the whole split; save that first")
     write_json(
         path,
         {
             "dataset_revision": report.dataset_fingerprint,
             "task_name": task,
             "mteb_version": mteb_version,
-            "scores": {**others, split: [_scores(report, mteb_version)]},
+            "scores": {**others, split: [*of_split, _scores(report, mteb_version)]},
             "evaluation_time": report.evaluation_time,
             "kg_co2_emissions": None,
             "date": datetime.now(UTC).timestamp(),
@@ -60,7 +65,7 @@ def save_report(report: GradedReport, results_dir: Path) -> Path:
     return path
 
 
-def load_report(path: Path, split: str | None = None) -> GradedReport:
+def load_report(path: Path, split: str | None = None, subset: str = _DEFAULT) -> GradedReport:
     """Read a report; see :meth:`GradedReport.load`."""
     if not path.is_file():
         raise MrStError(f"{path}: no such result file; run `mr-st evaluate` first")
@@ -68,7 +73,7 @@ def load_report(path: Path, split: str | None = None) -> GradedReport:
     try:
         splits = content["scores"]
         split = _the_split(path, splits, split)
-        scores = splits[split][0]
+        scores = _the_subset(path, splits[split], _DEFAULT)
         if _OURS not in scores:
             raise MrStError(f"{path}: a result of MTEB itself, with no value per query; run `mr-st evaluate` for it")
         ours = scores[_OURS]
@@ -77,7 +82,7 @@ def load_report(path: Path, split: str | None = None) -> GradedReport:
         similarities = None
         if ours["has_similarities"]:
             similarities = _histogram(pq.read_table(_side_file(path, split, "similarities")))
-        return GradedReport(
+        report = GradedReport(
             task_name=content["task_name"],
             model_name=ours["model"]["name"],
             revision=ours["model"]["revision"],
@@ -92,7 +97,12 @@ def load_report(path: Path, split: str | None = None) -> GradedReport:
             model_facts=ours["model"]["facts"],
             languages=scores["languages"],
             evaluation_time=content["evaluation_time"],
+            separability=ours.get("separability"),
         )
+        if subset == _DEFAULT:
+            return report
+        part = _the_subset(path, splits[split], subset)[_OURS]["protocol"]["subset"]
+        return report.take(part["where"], subset)
     except (KeyError, IndexError, TypeError, OSError, pa.ArrowInvalid) as error:
         raise MrStError(
             f"{path}: not a whole result ({type(error).__name__}: {error}); delete it and evaluate again"
@@ -120,12 +130,19 @@ def _the_split(path: Path, splits: dict[str, Any], split: str | None) -> str:
     return split
 
 
+def _the_subset(path: Path, found: list[dict[str, Any]], subset: str) -> dict[str, Any]:
+    for scores in found:
+        if scores.get("hf_subset", _DEFAULT) == subset:
+            return scores
+    raise UsageError(f"{path}: no subset {subset!r}; it holds {', '.join(s.get('hf_subset', '?') for s in found)}")
+
+
 def _scores(report: GradedReport, mteb_version: str) -> dict[str, Any]:
     flat = {mteb_name(name): i.value for name, i in report.metrics.items() if not math.isnan(i.value)}
     return {
         **flat,
         "main_score": report.main_score,
-        "hf_subset": "default",
+        "hf_subset": report.subset,
         "languages": list(report.languages),
         "mteb_version": mteb_version,
         _OURS: {
@@ -137,13 +154,14 @@ def _scores(report: GradedReport, mteb_version: str) -> dict[str, Any]:
             "metric_columns": ["value", "low", "high", "n"],
             "has_similarities": report.similarities is not None,
             "protocol": report.protocol,
+            "separability": report.separability,
             "model": {"name": report.model_name, "revision": report.revision, "facts": report.model_facts},
         },
     }  # fmt: skip
 
 
-def _other_splits(path: Path, report: GradedReport) -> dict[str, Any]:
-    """Scores of other splits that the file holds for the same data."""
+def _other_scores(path: Path, report: GradedReport) -> dict[str, Any]:
+    """Scores that the file holds for the same data, by split."""
     if not path.exists():
         return {}
     try:

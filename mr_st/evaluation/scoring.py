@@ -9,8 +9,17 @@ import numpy as np
 from mr_st.errors import UsageError
 from mr_st.grades import GradeScale
 from mr_st.measures import Judged, gains_of, grade_pairs, judged_share, margins, ndcg, precision, recall
+from mr_st.search import TopK
 
-__all__ = ["check_cutoffs", "main_metric", "margin_metrics", "mteb_name", "pair_similarities", "ranking_metrics"]
+__all__ = [
+    "check_cutoffs",
+    "main_metric",
+    "margin_metrics",
+    "mteb_name",
+    "pair_similarities",
+    "rank_judged",
+    "ranking_metrics",
+]
 
 _PAIR_BLOCK = 65_536
 
@@ -95,6 +104,32 @@ def pair_similarities(query_vectors: np.ndarray, item_vectors: np.ndarray, judge
         a, b = query_vectors[queries[block]], item_vectors[judged.items[block]]
         similarities[block] = np.einsum("pd,pd->p", a, b, dtype=np.float64)
     return similarities
+
+
+def rank_judged(judged: Judged, scores: np.ndarray) -> TopK:
+    """Each query's judged items, best score first; equal scores: lower item row first; NaN last.
+
+    Args:
+        judged: Judgments of n queries.
+        scores: float (m,), of each judged pair, in the order of ``judged``.
+
+    Returns:
+        As wide as the largest pool; -1 and -inf behind the end of a smaller one.
+
+    Example:
+        >>> judged = Judged.from_pairs([0, 0, 1], [4, 7, 4], [0, 2, 1], n_queries=2)
+        >>> rank_judged(judged, np.array([0.1, 0.3, 0.2])).ids.tolist()
+        [[7, 4], [4, -1]]
+    """
+    found = np.where(np.isnan(scores), -np.inf, scores).astype(np.float32)
+    order = np.lexsort((-found, judged.query_of_pair))  # stable, and items ascend within a query
+    queries = judged.query_of_pair[order]
+    places = np.arange(judged.n_pairs) - judged.offsets[queries]
+    shape = (judged.n_queries, int(judged.per_query.max(initial=0)))
+    ids, ranked = np.full(shape, -1, dtype=np.int64), np.full(shape, -np.inf, dtype=np.float32)
+    ids[queries, places] = judged.items[order]
+    ranked[queries, places] = found[order]
+    return TopK(ids, ranked)
 
 
 def mteb_name(metric: str) -> str:

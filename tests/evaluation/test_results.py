@@ -2,9 +2,11 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
 from mr_st.errors import MrStError, UsageError
@@ -153,3 +155,23 @@ def test_reading_reports_loads_no_torch() -> None:
 
     script = "import sys, mr_st.evaluation; assert not {'torch', 'mteb', 'matplotlib'} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", script], check=True, cwd=Path(__file__).parent)
+
+
+def test_parts_of_a_split_stand_beside_the_whole(report: GradedReport, tmp_path) -> None:
+    query_ids = report.per_query["query_id"].to_pylist()
+    kinds = ["spelling" if i < 2 else "organic" for i in range(len(query_ids))]
+    column = report.per_query.column_names.index("kind")
+    whole = replace(report, per_query=report.per_query.set_column(column, "kind", pa.array(kinds)))
+    part = whole.take({"kind": "spelling"}, "misspelt")
+    with pytest.raises(MrStError, match="save that first"):
+        part.save(tmp_path / "results")
+    whole.save(tmp_path / "results")
+    path = part.save(tmp_path / "results")
+    found = GradedReport.load(path, subset="misspelt")
+    assert found.per_query["query_id"].to_pylist() == query_ids[:2]
+    assert found["ndcg@10"].value == pytest.approx(whole.values("ndcg@10")[:2].mean())
+    assert found["ndcg@10"].n == found.protocol["n_queries"] == 2
+    assert set(found.run["query_id"].to_pylist()) == set(query_ids[:2])
+    assert GradedReport.load(path)["ndcg@10"] == whole["ndcg@10"]
+    with pytest.raises(UsageError, match="no subset 'tail'"):
+        GradedReport.load(path, subset="tail")
