@@ -1,0 +1,51 @@
+"""How a command finds the report that its user names: a system's name in the results folder, or a result JSON."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from mr_st.evaluation import GradedReport
+
+__all__ = ["ResultsOption", "find_report"]
+
+ResultsOption = Annotated[Path, typer.Option("--results", help="The results folder.")]
+
+
+def find_report(
+    name: str, task: str | None, results: Path, split: str | None = None, subset: str = "default"
+) -> GradedReport:
+    """The report of a system on a task.
+
+    Args:
+        name: The name that its results are filed under (``org/name``), or the path of a result JSON.
+        task: The task; not needed for a path.
+        results: The results folder; not looked at for a path.
+        split: Which split; None when the file holds one.
+        subset: Which part of it, ``default`` for the whole.
+
+    Raises:
+        UsageError: no result, several revisions, a name with no task, or a file of another task than the one named.
+        MrStError: the file cannot be read.
+    """
+    from mr_st.errors import UsageError
+    from mr_st.evaluation import GradedReport, folder_name
+
+    if name.endswith(".json"):
+        report = GradedReport.load(name, split, subset)
+        if task is not None and report.task_name != task:
+            raise UsageError(
+                f"{name}: a result on {report.task_name}, not on {task}; leave --task out or name another"
+            )
+        return report
+    if task is None:
+        raise UsageError(f"{name}: --task is needed to find its result below {results}")
+    found = sorted((results / folder_name(name)).glob(f"*/{task}.json"))
+    if not found:
+        raise UsageError(f"{results}: no result of {name} on {task}; run: mr-st evaluate {name} --task {task}")
+    if len(found) > 1:
+        raise UsageError(f"{results}: {len(found)} revisions of {name}; name one file: {', '.join(map(str, found))}")
+    return GradedReport.load(found[0], split, subset)
