@@ -1,4 +1,4 @@
-"""``mr-st evaluate`` and ``mr-st compare``."""
+"""``mr-st evaluate``: models on tasks, to a results folder."""
 
 from __future__ import annotations
 
@@ -16,11 +16,10 @@ ResultsOption = Annotated[Path, typer.Option("--results", help="The results fold
 
 
 def add_to(app: typer.Typer) -> None:
-    """Add the commands of this module."""
+    """Add the command of this module."""
     app.command(
         epilog="Example: mr-st evaluate minilm runs/demo/stage2/model --task MarketplaceRetrieval -o size=tiny"
     )(evaluate)
-    app.command(epilog="Example: mr-st compare org/model-a org/model-b --task MarketplaceRetrieval")(compare)
 
 
 def evaluate(
@@ -79,26 +78,6 @@ def evaluate(
         console.remark(f"results: {results}")
 
 
-def compare(
-    a: Annotated[str, typer.Argument(help="The baseline: its name in the results folder, or a result JSON.")],
-    b: Annotated[str, typer.Argument(help="What is compared with it.")],
-    task: Annotated[str | None, typer.Option("--task", "-t", help="The task, where names are given.")] = None,
-    metric: Annotated[str | None, typer.Option("--metric", "-m", help="A metric [default: the main one].")] = None,
-    results: ResultsOption = Path("results"),
-    top: Annotated[int, typer.Option(min=0, help="How many of the queries that moved most to show.")] = 5,
-    as_json: JsonOption = False,
-) -> None:
-    """Compare two models query by query: difference, 95 % interval, p-value, queries won and lost."""
-    from mr_st.evaluation import compare as compare_reports
-
-    first, second = _report(a, task, results), _report(b, task, results)
-    found = compare_reports(first, second, metric)
-    moved = found.most_moved(top)
-    lines = [f"{found.model_b} against {found.model_a}", str(found), *found.notes]
-    lines += [f"  {difference:+.4f}  {query}" for query, difference in moved]
-    Out(as_json=as_json).result({**found.to_dict(), "most_moved": moved}, "\n".join(lines))
-
-
 def _name_of(model: str) -> str:
     """What results of a model are filed under: its Hub id, or ``local/`` and the folder that tells it apart."""
     from mr_st.models import resolve_base
@@ -108,19 +87,3 @@ def _name_of(model: str) -> str:
         return hub_id if "/" in hub_id else f"sentence-transformers/{hub_id}"
     folder = Path(where).resolve()
     return f"local/{folder.parent.name if folder.name == 'model' else folder.name}"
-
-
-def _report(name: str, task: str | None, results: Path):  # type: ignore[no-untyped-def]
-    from mr_st.errors import UsageError
-    from mr_st.evaluation import GradedReport, folder_name
-
-    if name.endswith(".json"):
-        return GradedReport.load(name)
-    if task is None:
-        raise UsageError(f"{name}: --task is needed to find its result below {results}")
-    found = sorted((results / folder_name(name)).glob(f"*/{task}.json"))
-    if not found:
-        raise UsageError(f"{results}: no result of {name} on {task}; run: mr-st evaluate {name} --task {task}")
-    if len(found) > 1:
-        raise UsageError(f"{results}: {len(found)} revisions of {name}; name one file: {', '.join(map(str, found))}")
-    return GradedReport.load(found[0])

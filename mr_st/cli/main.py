@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 import mr_st
-from mr_st.cli import annotate, data, evaluate, hub, job, leaderboard, mine, search, tasks
+from mr_st.cli import annotate, compare, data, evaluate, hub, job, leaderboard, mine, search, tasks
 from mr_st.errors import MrStError
 
 __all__ = ["app", "main"]
@@ -45,6 +45,7 @@ mine.add_to(app)
 search.add_to(app)
 annotate.add_to(app)
 evaluate.add_to(app)
+compare.add_to(app)
 hub.add_to(app)
 leaderboard.add_to(app)
 tasks.add_to(app)
