@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from bench_losses import DOCS, put_into_docs
+from doc_pages import DOCS, interval_cell, put_into_docs
 
 PAPER = "87.6 % and 98.8 % within one grade: other data (105k pairs of a food delivery's shop), another mix of grades"
 BAR = 0.01
@@ -40,8 +40,8 @@ def tables(found: dict[str, Any]) -> str:
         f"|---|{'---|' * len(METRICS)}---|",
     ]
     for name, figures in found["annotators"].items():
-        cells = [_cell(figures["intervals"][metric]) for metric in METRICS]
-        ece = "" if name == "noisy-labels" else _cell(figures["intervals"]["expected_calibration_error"])
+        cells = [interval_cell(figures["intervals"][metric], none="undefined") for metric in METRICS]
+        ece = "" if name == "noisy-labels" else interval_cell(figures["intervals"]["expected_calibration_error"])
         lines.append(f"| {TITLES[name]} | {' | '.join(cells)} | {ece} |")
     lines += ["", f"| paired difference | {' | '.join(METRICS.values())} |", f"|---|{'---|' * len(METRICS)}"]
     for key, compared in found["comparisons"].items():
@@ -95,14 +95,6 @@ def _about(title: str, figures: dict[str, Any]) -> str:
     few = figures.get("learned_from")
     of = f" on {few['n_pairs']:,} pairs of {few['n_queries']:,} of these queries" if few else ""
     return f"The {title} starts from {figures['base']} and was fitted{of} in {figures['seconds']:,.0f} s.{share}"
-
-
-def _cell(interval: dict[str, Any]) -> str:
-    if interval["value"] is None:
-        return "undefined"
-    if interval["low"] is None:
-        return f"{interval['value']:.3f}"
-    return f"{interval['value']:.3f} [{interval['low']:.3f}, {interval['high']:.3f}]"
 
 
 def _difference(compared: dict[str, Any]) -> str:

@@ -30,9 +30,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from doc_pages import DOCS, put_into_docs
 from loss_routes import ROUTES, Route, autocast, loaded_model, ragged_batches, synchronise
 
-DOCS = Path(__file__).resolve().parents[1] / "docs"
 N_PAIRS = 4096
 """Of the batch in which the loss's own time is measured."""
 LEAST_TIMES, MOST_SHARE = 2.0, 0.03
@@ -318,16 +318,6 @@ def padding_table(found: dict[str, Any]) -> str:
 def _column_title(column: str) -> str:
     n_queries, _, kind = column.partition(" ")
     return f"{n_queries} queries, " + ("`length_aware`" if kind else "shuffled")
-
-
-def put_into_docs(path: Path, marker: str, table: str) -> None:
-    """Replace what stands between the markers ``<!-- table: ... -->`` and ``<!-- end: ... -->``."""
-    begin, end = f"<!-- table: {marker} -->", f"<!-- end: {marker} -->"
-    pattern = re.escape(begin) + r".*?" + re.escape(end)
-    text, n = re.subn(pattern, lambda _: f"{begin}\n{table}\n{end}", path.read_text(encoding="utf-8"), flags=re.S)
-    if n != 1:
-        raise SystemExit(f"{path}: the markers {begin} and {end} are not there once; put them where the table goes")
-    path.write_text(text, encoding="utf-8")
 
 
 def write_docs(found: dict[str, Any]) -> None:

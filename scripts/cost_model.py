@@ -23,17 +23,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from bench_losses import DOCS
 from cost_plan import DRIVER_BYTES, Scale, Unit, graphs_for, machines_needed, plan, sensitivity, totals
-from cost_units import (
-    NEEDED,
-    machine,
-    measure,
-    measured_units,
-    read_json_or_nothing,
-    units_from_docs,
-    units_of_last_time,
-)
+from cost_units import NEEDED, machine, measure, measured_units, units_from_docs, units_of_last_time
+from doc_pages import DOCS, read_json_or_nothing
 from mining_tables import cost_section, merge_into_docs
 
 from mr_st.files import write_json

@@ -6,7 +6,6 @@ Those of search are the cost rule's, mr_st/search/unit_costs.py.
 
 from __future__ import annotations
 
-import json
 import os
 import platform
 import tempfile
@@ -16,8 +15,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from bench_losses import DOCS
 from cost_plan import Unit
+from doc_pages import DOCS, read_json_or_nothing
 
 NEEDED = {
     "encode_item": "item", "encode_query": "query", "merge": "candidate", "annotate": "pair", "select": "pair",
@@ -26,11 +25,6 @@ NEEDED = {
 """The units that a plan needs, and what each is of."""
 ANNOTATOR = "cross-encoder (CrossEncoderAnnotator)"
 ANNOTATOR_THREADS = 2  # of docs/annotators.json's "throughput-cpu", as its protocol says
-
-
-def read_json_or_nothing(path: Path) -> dict[str, Any]:
-    """What a file of figures holds; nothing where it is not there yet."""
-    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
 
 
 def units_of_last_time(docs: Path = DOCS) -> dict[str, Unit]:

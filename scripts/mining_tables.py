@@ -11,8 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from bench_losses import DOCS, put_into_docs
-from cost_units import read_json_or_nothing
+from doc_pages import DOCS, interval_cell, p_cell, put_into_docs, read_json_or_nothing
 from search_tables import search_section
 from study_mining_pairs import ANNOTATED, NAIVE, TITLES
 
@@ -34,27 +33,6 @@ def write_sections() -> None:
     found = read_json_or_nothing(JSON)
     for key, section in SECTIONS.items():
         put_into_docs(PAGE, key, section(found[key]) if key in found else "")
-
-
-def _interval(value: Mapping[str, Any], signed: bool = False) -> str:
-    sign = "+" if signed else ""
-    if value["value"] is None:
-        return ""
-    if value["low"] is None:
-        return f"{value['value']:{sign}.3f}"
-    return f"{value['value']:{sign}.3f} [{value['low']:{sign}.3f}, {value['high']:{sign}.3f}]"
-
-
-def _p(p: float) -> str:
-    return "<.001" if p < 0.001 else f"{p:.3f}".lstrip("0")
-
-
-def _percent(share: Mapping[str, Any]) -> str:
-    if share["value"] is None:
-        return ""
-    if share["low"] is None:
-        return f"{share['value']:.1%}"
-    return f"{share['value']:.1%} [{share['low']:.1%}, {share['high']:.1%}]"
 
 
 # ---- against mine_hard_negatives ------------------------------------------------------------------------------------
@@ -135,7 +113,8 @@ def reannotation_section(found: Mapping[str, Any]) -> str:
     for name, row in [*(("", decile) for decile in wrong["deciles"]), *named]:
         first, last = row["ranks"]
         lines.append(
-            f"| {name}{first} to {last} | {row['pairs']:,} | {row['positive']:,} | {_percent(row['share'])} |"
+            f"| {name}{first} to {last} | {row['pairs']:,} | {row['positive']:,} | "
+            f"{interval_cell(row['share'], '.1%')} |"
         )
     lines += ["", "### Stage 2 on each kind of pairs", "", _training_protocol(found), ""]
     for share, rows in found["arms"].items():
@@ -171,10 +150,10 @@ def _ndcg_table(found: Mapping[str, Any], rows: Mapping[str, Any]) -> list[str]:
         counts = [pairs.get(key) for key in ("pairs", "false_negatives", "one_grade_queries_left_out")]
         cells = " | ".join("" if count is None else f"{count:,}" for count in counts)
         against = row.get("against", {}).get("ndcg@10")
-        difference = " | " if against is None else f"{_interval(against, signed=True)} | {_p(against['p_holm'])}"
+        difference = " | " if against is None else f"{interval_cell(against, '+.3f')} | {p_cell(against['p_holm'])}"
         seeds = " ".join(f"{value:.3f}" for value in row["ndcg@10_by_seed"].values())
         lines.append(
-            f"| {_title(name)} | {cells} | {_interval(row['ndcg@10'])} | {difference} | {seeds} | "
+            f"| {_title(name)} | {cells} | {interval_cell(row['ndcg@10'])} | {difference} | {seeds} | "
             f"{row['judged@10']['value']:.3f} |"
         )
     return lines
@@ -189,7 +168,7 @@ def _margin_table(rows: Mapping[str, Any]) -> list[str]:
         cells = []
         for metric in MARGINS:
             against = row.get("against", {}).get(metric)
-            cells.append(f"{_interval(row[metric])} | {'' if against is None else _p(against['p'])}")
+            cells.append(f"{interval_cell(row[metric])} | {'' if against is None else p_cell(against['p'])}")
         lines.append(f"| {_title(name)} | {' | '.join(cells)} |")
     return lines
 
@@ -213,8 +192,8 @@ def _reading(found: Mapping[str, Any]) -> list[str]:
     control = rows["none"]["against"]["ndcg@10"]
     gain = "gains" if control["value"] < 0 and control["p_holm"] < 0.05 else "**does not surely gain**"
     lines = [
-        f"Naive negatives are {verdict} re-annotated pairs in NDCG@10 (p {_p(naive['p_holm'])}); over no mining at "
-        f"all, re-annotation {gain} ({-control['value']:+.3f}, p {_p(control['p_holm'])}).",
+        f"Naive negatives are {verdict} re-annotated pairs in NDCG@10 (p {p_cell(naive['p_holm'])}); over no mining "
+        f"at all, re-annotation {gain} ({-control['value']:+.3f}, p {p_cell(control['p_holm'])}).",
     ]
     if same:
         lines.append(

@@ -22,7 +22,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bench_losses import DOCS, put_into_docs
+from doc_pages import DOCS, put_into_docs
 
 from mr_st.cli.io import quiet_libraries
 from mr_st.errors import MrStError

@@ -31,7 +31,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from bench_losses import DOCS
+from doc_pages import DOCS
 from study_losses import holm
 from study_mining_pairs import ANNOTATED, DRAWN, NAIVE, ORIGINAL, RANDOM, REGRADED, arms_of, false_negatives
 
