@@ -37,9 +37,7 @@ def find_report(
     if name.endswith(".json"):
         report = GradedReport.load(name, split, subset)
         if task is not None and report.task_name != task:
-            raise UsageError(
-                f"{name}: a result on {report.task_name}, not on {task}; leave --task out or name another"
-            )
+            raise UsageError(f"{name}: a result on {report.task_name}, not on {task}; leave --task out or change it")
         return report
     if task is None:
         raise UsageError(f"{name}: --task is needed to find its result below {results}")
