@@ -1,19 +1,22 @@
-"""MarketplaceRetrieval: the synthetic shop, whose every pair's true grade is known."""
+"""MarketplaceRetrieval: the synthetic shop, whose every pair's true grade is known; and its judged-pool twin."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from mr_st.data import GradedDataset
-from mr_st.tasks.base import UNPINNED, GradedRetrievalTask, TaskMetadata
+from mr_st.tasks.base import UNPINNED, GradedRetrievalTask, TaskMetadata, twin_metadata
 
-__all__ = ["MarketplaceRetrieval"]
+__all__ = ["MarketplaceReranking", "MarketplaceRetrieval"]
 
 _DEFAULT_SIZE, _DEFAULT_SEED = "small", 0
 
 
 class MarketplaceRetrieval(GradedRetrievalTask):
     """Find the items of a seeded synthetic shop, judged by its explicit relevance policy.
+
+    Subsets: the queries of each language, frequent and rare ones, misspelt ones, and those that training never saw;
+    all are searched in the whole catalogue.
 
     Args:
         size: Size of the shop.
@@ -35,7 +38,7 @@ class MarketplaceRetrieval(GradedRetrievalTask):
         category="t2t",
         modalities=["text"],
         eval_splits=["test"],
-        eval_langs=["eng-Latn"],
+        eval_langs=["eng-Latn", "deu-Latn", "fra-Latn", "jpn-Jpan", "spa-Latn"],
         main_score="ndcg_at_10",
         date=("2025-01-01", "2026-12-31"),
         domains=["E-commerce", "Constructed", "Written"],
@@ -46,8 +49,22 @@ class MarketplaceRetrieval(GradedRetrievalTask):
         sample_creation="created",
         bibtex_citation="",
     )
+    subsets = {
+        **{language: {"locale": language} for language in ("en", "de", "es", "fr", "ja")},
+        "head": {"traffic": "head"},
+        "tail": {"traffic": "tail"},
+        "misspelt": {"kind": "spelling"},
+        "unseen": {"seen": "unseen"},
+    }
 
     def __init__(self, size: str = _DEFAULT_SIZE, seed: int = _DEFAULT_SEED, **options: Any):
         is_default = (size, seed) == (_DEFAULT_SIZE, _DEFAULT_SEED)
-        options.setdefault("name", None if is_default else f"MarketplaceRetrieval-{size}-seed{seed}")
+        options.setdefault("name", self.variant(*() if is_default else (size, f"seed{seed}")))
         super().__init__(GradedDataset.load("marketplace", size=size, seed=seed), **options)
+
+
+class MarketplaceReranking(MarketplaceRetrieval):
+    """The same queries and judgments, each query ranked over its judged items."""
+
+    metadata = twin_metadata(MarketplaceRetrieval.metadata)
+    judged_pool = True

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
 
 from mr_st.data.traffic import SEGMENTS, traffic_segments
+from mr_st.errors import UsageError
 from mr_st.text import normalise
 
 if TYPE_CHECKING:
     from mr_st.data import GradedDataset
 
-__all__ = ["ATTRIBUTES", "query_attributes"]
+__all__ = ["ATTRIBUTES", "language_of", "matching", "query_attributes"]
 
 ATTRIBUTES = ("locale", "kind", "traffic", "seen")
 """What a figure can be sliced by."""
@@ -49,3 +51,30 @@ def query_attributes(dataset: GradedDataset, query_rows: np.ndarray, split: str)
         "seen": seen,
         "frequency": column("frequency"),
     }
+
+
+def matching(columns: Mapping[str, Sequence[Any]], where: Mapping[str, str]) -> np.ndarray:
+    """Which queries have all the values asked for, bool (n,); a locale may be given by its language (``es``).
+
+    Args:
+        columns: Attribute to its value of each query, n long.
+        where: Attribute to value.
+
+    Raises:
+        UsageError: an attribute that the queries have not.
+
+    Example:
+        >>> matching({"locale": ["es-ES", "de-DE", None]}, {"locale": "es"}).tolist()
+        [True, False, False]
+    """
+    kept = np.ones(max(map(len, columns.values()), default=0), dtype=bool)
+    for name, value in where.items():
+        if name not in ATTRIBUTES or name not in columns:
+            raise UsageError(f"queries have no {name!r}; slice by {', '.join(ATTRIBUTES)}")
+        kept &= np.array([v == value or (name == "locale" and language_of(v) == value) for v in columns[name]], bool)
+    return kept
+
+
+def language_of(locale: str | None) -> str | None:
+    """The language of a BCP-47 locale, lower case: ``es`` of ``es-ES``."""
+    return None if locale is None else locale.replace("_", "-").split("-")[0].lower()

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from mr_st.errors import UsageError
-from mr_st.evaluation.attributes import query_attributes
+from mr_st.evaluation.attributes import matching, query_attributes
 from mr_st.grades import GradeScale
 from mr_st.measures import Judged
 from mr_st.text import pair_overlaps
@@ -135,6 +135,15 @@ class Collection:
     def n_queries(self) -> int:
         """How many queries are evaluated."""
         return len(self.query_ids)
+
+    def rows_where(self, where: Mapping[str, str]) -> np.ndarray:
+        """Rows of the queries with all the attributes asked for (:meth:`GradedReport.take
+        <mr_st.evaluation.GradedReport.take>`), int64, ascending; there may be none.
+
+        Raises:
+            UsageError: an attribute that the queries have not.
+        """
+        return np.flatnonzero(matching(self.attributes, where))
 
     def overlaps(self) -> np.ndarray:
         """Token overlap of each judged pair, float64 (m,), in the order of ``judged``."""

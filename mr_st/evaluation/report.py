@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute
 
 from mr_st.errors import UsageError
-from mr_st.evaluation.attributes import ATTRIBUTES
+from mr_st.evaluation.attributes import ATTRIBUTES, matching
 from mr_st.evaluation.scoring import main_metric
 from mr_st.measures import INTERVAL_METHOD, Interval, SimilarityHistogram, bootstrap_interval
 
@@ -117,12 +117,8 @@ class GradedReport:
         Raises:
             UsageError: an attribute that the report has not, or no such query.
         """
-        keep = np.ones(self.per_query.num_rows, dtype=bool)
-        for name, value in where.items():
-            if name not in ATTRIBUTES or name not in self.per_query.column_names:
-                raise UsageError(f"{self.task_name}: queries have no {name!r}; slice by {', '.join(ATTRIBUTES)}")
-            found = self.per_query[name].to_pylist()
-            keep &= np.array([v == value or (name == "locale" and _language(v) == value) for v in found])
+        known = [name for name in ("query_id", *ATTRIBUTES) if name in self.per_query.column_names]
+        keep = matching({name: self.per_query[name].to_pylist() for name in known}, where)
         if not keep.any():
             raise UsageError(f"{self.task_name}, {self.model_name}: no query with {dict(where)}")
         per_query = self.per_query.filter(pa.array(keep))
@@ -228,10 +224,6 @@ class GradedReport:
             },
             **more,
         )  # fmt: skip
-
-
-def _language(locale: str | None) -> str | None:
-    return None if locale is None else locale.replace("_", "-").split("-")[0].lower()
 
 
 def run_table(collection: Collection, top: TopK, depth: int = RUN_DEPTH) -> pa.Table:

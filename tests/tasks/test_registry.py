@@ -56,7 +56,7 @@ def test_each_own_task_is_named_as_its_class_and_complete() -> None:
 def test_a_task_of_another_package(outside) -> None:
     assert "OutsideRetrieval" in list_tasks()
     task = get_task("OutsideRetrieval", item_text_levels=0)
-    assert task.metadata.name == "OutsideRetrieval"
+    assert task.metadata.name == "OutsideRetrieval-levels=0"  # another item text is another task
     assert task.item_text_levels == 0
 
 
