@@ -28,7 +28,7 @@ from mr_st.data.marketplace import MarketplacePolicy, load_marketplace
 from mr_st.data.marketplace.world import make_world
 from mr_st.files import write_json, write_text
 from mr_st.grades import THREE_GRADES
-from mr_st.measures.metrics import ndcg, run_order
+from mr_st.measures import ndcg, run_order
 from mr_st.measures.significance import Interval, bootstrap_interval
 
 K = 10

@@ -8,7 +8,18 @@ import numpy as np
 
 from mr_st.errors import UsageError
 from mr_st.grades import GradeScale
-from mr_st.measures import Judged, gains_of, grade_pairs, judged_share, margins, ndcg, precision, recall
+from mr_st.measures import (
+    Judged,
+    average_precision,
+    gains_of,
+    grade_pairs,
+    judged_share,
+    margins,
+    ndcg,
+    precision,
+    recall,
+    reciprocal_rank,
+)
 from mr_st.search import TopK
 
 __all__ = [
@@ -41,9 +52,17 @@ def check_cutoffs(ks: Sequence[int]) -> tuple[int, ...]:
 
 
 def ranking_metrics(
-    judged: Judged, item_ids: np.ndarray, ks: Sequence[int], scale: GradeScale
+    judged: Judged,
+    item_ids: np.ndarray,
+    ks: Sequence[int],
+    scale: GradeScale,
+    *,
+    thresholds: Sequence[int] | None = None,
+    empty: float = np.nan,
 ) -> dict[str, np.ndarray]:
-    """Metrics of a run at each cut-off: ndcg@k, recall@k, precision@k (grade >= 1), .../g (grade >= g), judged@k.
+    """Metrics of a run at each cut-off: ndcg@k, recall@k, precision@k, map@k, mrr@k (grade >= 1), .../g, judged@k.
+
+    Grades are looked up once, and each metric is summed once over all cut-offs.
 
     Args:
         judged: Judgments of n queries.
@@ -51,21 +70,35 @@ def ranking_metrics(
             the whole catalogue.
         ks: Cut-offs.
         scale: Gains of the grades.
+        thresholds: Least grades that count as relevant, one after the other; None for each grade above 0. Those above
+            1 are named ``.../g``.
+        empty: Recall, map and mrr of a query with no item of that grade or better: NaN, so that means leave it out,
+            or 0 as trec_eval.
 
     Returns:
-        Metric name to float64 (n,); recall is NaN for a query with no item of that grade or better.
+        Metric name to float64 (n,). NDCG is 0 where nothing has a gain; judged@k is NaN where nothing was returned.
+
+    Example:
+        >>> judged = Judged.from_pairs([0, 0], [5, 6], [1, 2], n_queries=1)
+        >>> found = ranking_metrics(judged, np.array([[6, 9]]), (2,), GradeScale())
+        >>> {name: round(float(value[0]), 3) for name, value in found.items() if "/" not in name}
+        {'ndcg@2': 0.76, 'recall@2': 0.5, 'precision@2': 0.5, 'map@2': 0.5, 'mrr@2': 1.0, 'judged@2': 0.5}
     """
+    ks = tuple(ks)
     grades = judged.look_up(item_ids)
-    gains = gains_of(grades, scale.gains)
-    ideal = gains_of(judged.best_grades(max(ks)), scale.gains)
-    found: dict[str, np.ndarray] = {f"ndcg@{k}": ndcg(gains, ideal, k) for k in ks}
-    for grade in range(1, scale.n_grades):
+    ideal = gains_of(judged.best_grades(min(max(ks), int(judged.per_query.max(initial=0)))), scale.gains)
+    tables = {"ndcg@{}": ndcg(gains_of(grades, scale.gains), ideal, ks)}
+    for grade in range(1, scale.n_grades) if thresholds is None else thresholds:
         suffix = "" if grade == 1 else f"/{grade}"
         n_relevant = judged.count_at_least(grade)
-        found |= {f"recall@{k}{suffix}": recall(grades, n_relevant, k, grade, empty=np.nan) for k in ks}
-        found |= {f"precision@{k}{suffix}": precision(grades, k, grade) for k in ks}
-    found |= {f"judged@{k}": judged_share(grades, k) for k in ks}
-    return found
+        first = reciprocal_rank(grades, ks, grade)
+        first[n_relevant == 0] = empty
+        tables["recall@{}" + suffix] = recall(grades, n_relevant, ks, grade, empty)
+        tables["precision@{}" + suffix] = precision(grades, ks, grade)
+        tables["map@{}" + suffix] = average_precision(grades, n_relevant, ks, grade, empty)
+        tables["mrr@{}" + suffix] = first
+    tables["judged@{}"] = judged_share(grades, ks)
+    return {name.format(k): table[:, at].copy() for name, table in tables.items() for at, k in enumerate(ks)}
 
 
 def margin_metrics(

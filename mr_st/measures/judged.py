@@ -8,6 +8,9 @@ import numpy as np
 
 __all__ = ["ABSENT", "UNJUDGED", "Judged"]
 
+_SCRATCH = 1 << 21  # cells of the table that grades are looked up in: bytes that stay in a core's cache
+_WIDEST = 1 << 27  # item rows from which the table is not worth its memory
+
 UNJUDGED = -1
 """The grade of a returned item that nobody judged for this query."""
 
@@ -91,30 +94,72 @@ class Judged:
             item_ids: integers (n, K), the run of each query, -1 where there is no item.
 
         Returns:
-            int64 (n, K): the grade, :data:`UNJUDGED` or :data:`ABSENT`.
+            int8 (int64 where a grade is above 127) (n, K): the grade, :data:`UNJUDGED` or :data:`ABSENT`.
+
+        Raises:
+            ValueError: the run is of another number of queries.
         """
         item_ids = np.asarray(item_ids, dtype=np.int64)
         if item_ids.shape[0] != self.n_queries:
             raise ValueError(f"a run of {item_ids.shape[0]} queries against judgments of {self.n_queries}")
-        grades = np.full(item_ids.shape, UNJUDGED, dtype=np.int64)
+        width = int(max(self.items.max(initial=0), item_ids.max(initial=0))) + 2
+        if width > _WIDEST:
+            return self._look_up_by_search(item_ids)
+        # a few queries at a time, each item row a cell; the last cell of a row is that of no item
+        n_rows = max(1, min(_SCRATCH // width, self.n_queries))
+        found = np.empty(item_ids.shape, dtype=self._grade_type)
+        known = self.grades.astype(found.dtype)
+        scratch = np.full((n_rows, width), UNJUDGED, dtype=found.dtype)
+        scratch[:, -1] = ABSENT
+        cells, row_starts = scratch.reshape(-1), np.arange(n_rows)[:, None] * width
+        pair_cells = self.query_of_pair % n_rows * width + self.items
+        for start in range(0, self.n_queries, n_rows):
+            stop = min(start + n_rows, self.n_queries)
+            pairs = slice(self.offsets[start], self.offsets[stop])
+            cells[pair_cells[pairs]] = known[pairs]
+            rows = item_ids[start:stop]
+            wanted = row_starts[: len(rows)] + np.where(rows < 0, width - 1, rows)
+            cells.take(wanted, out=found[start:stop], mode="clip")  # "raise" would copy; all are within
+            cells[pair_cells[pairs]] = UNJUDGED
+        return found
+
+    def _look_up_by_search(self, item_ids: np.ndarray) -> np.ndarray:
+        """The same for item numbers too large to be rows of a table."""
+        found = np.full(item_ids.shape, UNJUDGED, dtype=self._grade_type)
         if self.n_pairs:
-            stride = int(max(self.items.max(), item_ids.max(initial=0))) + 1
-            known = self.query_of_pair * stride + self.items
-            wanted = np.arange(self.n_queries)[:, None] * stride + np.maximum(item_ids, 0)
+            items, column = np.unique(self.items, return_inverse=True)
+            known = self.query_of_pair * len(items) + column
+            wanted = np.minimum(np.searchsorted(items, item_ids), len(items) - 1)
+            is_judged = items[wanted] == item_ids
+            wanted += np.arange(self.n_queries)[:, None] * len(items)
             place = np.minimum(np.searchsorted(known, wanted), self.n_pairs - 1)
-            found = known[place] == wanted
-            grades[found] = self.grades[place][found]
-        grades[item_ids < 0] = ABSENT
-        return grades
+            is_judged &= known[place] == wanted
+            found[is_judged] = self.grades[place][is_judged]
+        found[item_ids < 0] = ABSENT
+        return found
+
+    @property
+    def _grade_type(self) -> np.dtype:
+        return np.dtype(np.int8 if self.grades.max(initial=0) <= np.iinfo(np.int8).max else np.int64)
 
     def count_at_least(self, grade: int) -> np.ndarray:
         """How many items of each query are judged ``grade`` or better, int64 (n,)."""
         return np.bincount(self.query_of_pair[self.grades >= grade], minlength=self.n_queries)
 
-    def best_grades(self, k: int) -> np.ndarray:
-        """The ``k`` best grades of each query over ALL its judged items, int64 (n, k), filled with ABSENT."""
-        order = np.lexsort((-self.grades, self.query_of_pair))
-        queries, grades = self.query_of_pair[order], self.grades[order]
+    def best_grades(self, k: int | None = None) -> np.ndarray:
+        """The ``k`` best grades of each query over ALL its judged items, best first.
+
+        Args:
+            k: How many; None for as many as the most judged query has.
+
+        Returns:
+            int64 (n, k), filled with ABSENT.
+        """
+        k = int(self.per_query.max(initial=0)) if k is None else k
+        queries, n_grades = self.query_of_pair, int(self.grades.max(initial=0)) + 1
+        grades = queries * n_grades + (n_grades - 1 - self.grades)  # one number a pair: sorts faster than two keys
+        grades.sort()
+        grades = n_grades - 1 - (grades - queries * n_grades)
         place = np.arange(self.n_pairs) - self.offsets[queries]
         best = np.full((self.n_queries, k), ABSENT, dtype=np.int64)
         kept = place < k
