@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mr_st.measures.separability import SimilarityHistogram
+from mr_st.measures.histograms import SimilarityHistogram
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

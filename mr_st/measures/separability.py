@@ -1,124 +1,210 @@
-"""How well similarities keep the grades apart: margins of a query, and histograms by grade.
-
-Margins are taken over judged pairs, each similarity computed directly, never over a result list cut at top k.
-"""
+"""How well similarities keep the grades apart, all in one: margins, AUC, overlap, thresholds."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from itertools import combinations
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from math import isnan
+from typing import Any
 
 import numpy as np
 
+from mr_st.measures.auc import auc, auc_influence, auc_per_query
+from mr_st.measures.boundaries import Boundary, boundaries
+from mr_st.measures.densities import GradeDensities
 from mr_st.measures.judged import Judged
+from mr_st.measures.margins import checked_similarities, grade_pairs, margins
+from mr_st.measures.resampling import percentile_ends, query_draws, resampled_counts
+from mr_st.measures.significance import Interval, bca_interval, bootstrap_interval
 
-__all__ = ["Margins", "SimilarityHistogram", "grade_pairs", "margins", "similarity_histogram"]
-
-
-@dataclass(frozen=True)
-class Margins:
-    """Margins of each query between a higher and a lower grade; NaN where the query lacks one of the two.
-
-    Args:
-        average: float64 (n,), mean similarity of the higher grade minus mean similarity of the lower.
-        worst: float64 (n,), least similarity of the higher grade minus greatest similarity of the lower.
-    """
-
-    average: np.ndarray
-    worst: np.ndarray
-
-    @property
-    def n(self) -> int:
-        """How many queries have both grades."""
-        return int((~np.isnan(self.average)).sum())
-
-
-def grade_pairs(n_grades: int) -> list[tuple[int, int]]:
-    """All pairs (higher, lower) of grades, the widest gap first.
-
-    Example:
-        >>> grade_pairs(3)
-        [(2, 0), (1, 0), (2, 1)]
-    """
-    pairs = [(high, low) for low, high in combinations(range(n_grades), 2)]
-    return sorted(pairs, key=lambda pair: (pair[1] - pair[0], pair[1]))
-
-
-def margins(
-    judged: Judged, similarities: np.ndarray, high: int, low: int, counted: np.ndarray | None = None
-) -> Margins:
-    """Average and worst-case margin of each query between grade ``high`` and grade ``low``.
-
-    Args:
-        judged: The judgments.
-        similarities: float (m,), the similarity of each judged pair, in ``judged``'s order.
-        high, low: The two grades, ``high > low``.
-        counted: bool (m,), which pairs count (the hard ones, say); None counts all.
-
-    Source: arXiv 2602.17654, section 5.2: ``E_q(mean s(high) - mean s(low))`` and ``E_q(min s(high) - max s(low))``.
-
-    Example:
-        >>> judged = Judged.from_pairs([0, 0, 0, 0], [0, 1, 2, 3], [2, 2, 0, 0], n_queries=1)
-        >>> found = margins(judged, np.array([0.9, 0.7, 0.5, 0.1]), 2, 0)
-        >>> found.average.round(6).tolist(), found.worst.round(6).tolist()
-        ([0.5], [0.2])
-    """
-    if high <= low:
-        raise ValueError(f"the first grade must be the higher one, got {high} and {low}")
-    similarities = np.asarray(similarities, dtype=np.float64)
-    if similarities.shape != (judged.n_pairs,):
-        raise ValueError(f"one similarity a judged pair expected, ({judged.n_pairs},), got {similarities.shape}")
-    keep = np.ones(judged.n_pairs, dtype=bool) if counted is None else np.asarray(counted, dtype=bool)
-    mean_high, least_high, _ = _by_query(judged, similarities, keep & (judged.grades == high))
-    mean_low, _, greatest_low = _by_query(judged, similarities, keep & (judged.grades == low))
-    return Margins(mean_high - mean_low, least_high - greatest_low)
-
-
-def _by_query(judged: Judged, values: np.ndarray, keep: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Mean, least and greatest kept value of each query, NaN where none is kept."""
-    n = judged.n_queries
-    queries, values = judged.query_of_pair[keep], values[keep]
-    count = np.bincount(queries, minlength=n)
-    least, greatest = np.full(n, np.inf), np.full(n, -np.inf)
-    np.minimum.at(least, queries, values)
-    np.maximum.at(greatest, queries, values)
-    none = count == 0
-    mean = np.bincount(queries, weights=values, minlength=n) / np.maximum(count, 1)
-    for array in (mean, least, greatest):
-        array[none] = np.nan
-    return mean, least, greatest
+__all__ = ["GradePair", "Separability", "separability"]
 
 
 @dataclass(frozen=True)
-class SimilarityHistogram:
-    """How many judged pairs of each grade fall into each similarity bin.
+class GradePair:
+    """How far two grades stand apart.
 
     Args:
-        edges: float64 (B + 1,), ascending; values outside are counted in the first or last bin.
-        counts: int64 (G, B).
+        high, low: The two grades.
+        n_high, n_low: Judged pairs of each.
+        margin_average, margin_worst: Mean over the queries that have both, ``n`` of them.
+        margin_average_hard, margin_worst_hard: The same over hard pairs only; None where no token overlaps were given.
+        auc_per_query: Mean over the queries that have both: how well each query's own pairs are ordered.
+        auc_pooled: Over all pairs, whatever their query: what one threshold for all queries has to work with. ``n``:
+            queries with a pair of either grade.
+        overlap: Overlap coefficient of the two similarity distributions, pooled; ``n`` as for ``auc_pooled``.
     """
 
-    edges: np.ndarray
-    counts: np.ndarray
+    high: int
+    low: int
+    n_high: int
+    n_low: int
+    margin_average: Interval
+    margin_worst: Interval
+    margin_average_hard: Interval | None
+    margin_worst_hard: Interval | None
+    auc_per_query: Interval
+    auc_pooled: Interval
+    overlap: Interval
 
-    @property
-    def centres(self) -> np.ndarray:
-        """Middle of each bin, float64 (B,)."""
-        return (self.edges[:-1] + self.edges[1:]) / 2
 
-
-def similarity_histogram(
-    similarities: np.ndarray, grades: np.ndarray, n_grades: int, n_bins: int = 200
-) -> SimilarityHistogram:
-    """Histogram of similarities by grade over -1 to 1.
+@dataclass(frozen=True)
+class Separability:
+    """How well similarities keep the grades apart. Make it with :func:`separability`.
 
     Args:
-        similarities: float (m,).
-        grades: integers (m,) in ``0 .. n_grades - 1``.
+        pairs: Every pair of grades, the widest gap first.
+        boundaries: The threshold of each boundary, lowest first.
+        n_queries: Queries.
+        pairs_of_grade: Judged pairs of each grade.
+        method: How the figures were made; JSON-ready.
+    """
+
+    pairs: list[GradePair]
+    boundaries: list[Boundary]
+    n_queries: int
+    pairs_of_grade: list[int]
+    method: dict[str, Any]
+
+    def pair(self, high: int, low: int) -> GradePair:
+        """The figures of two grades."""
+        return next(pair for pair in self.pairs if (pair.high, pair.low) == (high, low))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Everything as lists and dicts ready for JSON, NaN as None."""
+        return _json_ready(asdict(self))
+
+
+def separability(
+    judged: Judged,
+    similarities: np.ndarray,
+    n_grades: int,
+    overlaps: np.ndarray | None = None,
+    strata: Mapping[str, Sequence[str | None]] | None = None,
+    *,
+    hard: float = 0.7,
+    weigh: str = "pairs",
+    n_resamples: int = 300,
+    confidence: float = 0.95,
+    seed: int = 0,
+) -> Separability:
+    """All figures of separability of one model's similarities.
+
+    Args:
+        judged: Judgments of n queries.
+        similarities: float (m,), of each judged pair in ``judged``'s order.
         n_grades: Number of grades.
-        n_bins: Number of bins.
+        overlaps: float (m,), token overlap of each judged pair: adds the margins over hard pairs.
+        strata: Attribute to the value of each query (n,), None where unknown: adds the stability of the thresholds.
+        hard: The least overlap of a hard pair. Source: arXiv 2602.17654.
+        weigh: What counts the same in thresholds and their F1: ``pairs`` or ``queries``.
+        n_resamples: Bootstrap samples for pooled AUC, overlap and thresholds; means over queries take 2000.
+        confidence: Nominal coverage of the intervals.
+        seed: Of all that is drawn.
+
+    Raises:
+        ValueError: a similarity is not finite, or arrays of the wrong length.
+
+    Example:
+        >>> judged = Judged.from_pairs([0, 0, 1, 1], [0, 1, 0, 1], [1, 0, 1, 0], n_queries=2)
+        >>> found = separability(judged, np.array([0.9, 0.2, 0.6, 0.4]), n_grades=2)
+        >>> round(found.pair(1, 0).margin_average.value, 6), found.pair(1, 0).auc_pooled.value
+        (0.45, 1.0)
+        >>> round(found.boundaries[0].threshold.value, 6), found.boundaries[0].f1.value
+        (0.5, 1.0)
     """
-    edges = np.linspace(-1.0, 1.0, n_bins + 1)
-    bins = np.clip(np.searchsorted(edges, similarities, side="right") - 1, 0, n_bins - 1)
-    counts = np.bincount(np.asarray(grades, dtype=np.int64) * n_bins + bins, minlength=n_grades * n_bins)
-    return SimilarityHistogram(edges, counts.reshape(n_grades, n_bins))
+    similarities = checked_similarities(similarities, judged.n_pairs)
+    if overlaps is not None and np.shape(overlaps) != similarities.shape:
+        raise ValueError(f"one token overlap a judged pair expected, ({judged.n_pairs},), got {np.shape(overlaps)}")
+    is_hard = None if overlaps is None else np.asarray(overlaps) >= hard - 1e-9
+    draws = query_draws(judged.n_queries, n_resamples, seed)
+    grid = GradeDensities.over(similarities, judged.grades)
+    cells = judged.grades * grid.n_points + grid.bins
+    counts = resampled_counts(judged.query_of_pair, cells, n_grades * grid.n_points, draws)
+    counts = counts.reshape(n_grades, grid.n_points, -1)
+    whole = np.bincount(cells, minlength=n_grades * grid.n_points).reshape(n_grades, grid.n_points, 1)
+    of_grade = whole.sum(axis=(1, 2)).tolist()
+    means = _means(judged, similarities, n_grades, is_hard, confidence, seed)
+    pairs = []
+    for high, low in grade_pairs(n_grades):
+        queries = np.unique(judged.query_of_pair[(judged.grades == high) | (judged.grades == low)])
+        n_queries = len(queries)
+        overlap = float(grid.overlap(whole, high, low)[0])
+        ends = percentile_ends(grid.overlap(counts, high, low), n_queries, confidence)
+        pairs.append(
+            GradePair(
+                high,
+                low,
+                of_grade[high],
+                of_grade[low],
+                **{name: means.get((name, high, low)) for name in _MEANS},
+                auc_pooled=_pooled(judged, similarities, high, low, queries, counts, whole, confidence),
+                overlap=Interval(overlap, *ends, n_queries),
+            )
+        )
+    method = {
+        "hard_overlap": None if is_hard is None else hard,
+        "weigh": weigh,
+        "n_resamples": n_resamples,
+        "confidence": confidence,
+        "seed": seed,
+        "intervals": "queries resampled; margins and AUC: BCa; overlap and thresholds: percentile",
+        "overlap": "Gaussian kernel densities, Silverman's bandwidth by grade",
+        "cross_fitted": "mean of 5 random halvings of the queries",
+    }
+    found = boundaries(
+        judged, similarities, n_grades, strata, weigh=weigh, draws=draws, confidence=confidence, seed=seed
+    )  # fmt: skip
+    return Separability(pairs, found, judged.n_queries, of_grade, method)
+
+
+_MEANS = ("margin_average", "margin_worst", "margin_average_hard", "margin_worst_hard", "auc_per_query")
+
+
+def _means(
+    judged: Judged, similarities: np.ndarray, n_grades: int, is_hard: np.ndarray | None, confidence: float, seed: int
+) -> dict[tuple[str, int, int], Interval]:
+    """Every figure that is a mean over queries, by its name and grades."""
+    values = {}
+    for high, low in grade_pairs(n_grades):
+        for suffix, counted in (("", None), ("_hard", is_hard)):
+            if suffix and counted is None:
+                continue
+            found = margins(judged, similarities, high, low, counted)
+            values[f"margin_average{suffix}", high, low] = found.average
+            values[f"margin_worst{suffix}", high, low] = found.worst
+        values["auc_per_query", high, low] = auc_per_query(judged, similarities, high, low)
+    return {name: bootstrap_interval(of_queries, seed, confidence=confidence) for name, of_queries in values.items()}
+
+
+def _pooled(
+    judged: Judged, similarities: np.ndarray, high: int, low: int, queries: np.ndarray, counts: np.ndarray,
+    whole: np.ndarray, confidence: float,
+) -> Interval:  # fmt: skip
+    """Pooled AUC, exact; its samples are read off the grid and shifted by what the grid gets wrong of the whole."""
+    value, n_queries = auc(similarities, judged.grades, high, low), len(queries)
+    if isnan(value) or n_queries < 2:
+        return Interval(value, np.nan, np.nan, n_queries)
+    on_grid = _auc_of_counts(counts, high, low)
+    resampled = on_grid[~np.isnan(on_grid)] + value - _auc_of_counts(whole, high, low)[0]
+    if not len(resampled):
+        return Interval(value, np.nan, np.nan, n_queries)
+    influence = auc_influence(judged, similarities, high, low)[queries]
+    found = bca_interval(value, resampled, influence, confidence)
+    return Interval(value, max(found.low, 0.0), min(found.high, 1.0), n_queries)
+
+
+def _auc_of_counts(counts: np.ndarray, high: int, low: int) -> np.ndarray:
+    """AUC from counts (G, P, R) at the points of a grid, equal points counted half; float64 (R,)."""
+    above, below = counts[high].astype(np.float64), counts[low].astype(np.float64)
+    won = (above * (np.cumsum(below, axis=0) - below / 2)).sum(axis=0)
+    possible = above.sum(axis=0) * below.sum(axis=0)
+    return np.divide(won, possible, out=np.full(len(won), np.nan), where=possible > 0)
+
+
+def _json_ready(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _json_ready(of_key) for key, of_key in value.items()}
+    if isinstance(value, list):
+        return [_json_ready(element) for element in value]
+    return None if isinstance(value, float) and isnan(value) else value
