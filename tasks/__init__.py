@@ -7,14 +7,22 @@ from mr_st.tasks.registry import get_task, list_tasks, task_class
 
 if TYPE_CHECKING:
     from mr_st.tasks.base import GradedRetrievalTask
-    from mr_st.tasks.esci import ESCIRetrieval
-    from mr_st.tasks.marketplace import MarketplaceRetrieval
+    from mr_st.tasks.esci import ESCIGradedReranking, ESCIRetrieval
+    from mr_st.tasks.golden import GoldenReranking, GoldenRetrieval
+    from mr_st.tasks.marketplace import MarketplaceReranking, MarketplaceRetrieval
     from mr_st.tasks.running import run_mteb
+    from mr_st.tasks.wands import WANDSReranking, WANDSRetrieval
 
 __all__ = [
+    "ESCIGradedReranking",
     "ESCIRetrieval",
+    "GoldenReranking",
+    "GoldenRetrieval",
     "GradedRetrievalTask",
+    "MarketplaceReranking",
     "MarketplaceRetrieval",
+    "WANDSReranking",
+    "WANDSRetrieval",
     "get_task",
     "list_tasks",
     "run_mteb",
@@ -22,9 +30,15 @@ __all__ = [
 ]
 
 _HOME = {
+    "ESCIGradedReranking": "esci",
     "ESCIRetrieval": "esci",
+    "GoldenReranking": "golden",
+    "GoldenRetrieval": "golden",
     "GradedRetrievalTask": "base",
+    "MarketplaceReranking": "marketplace",
     "MarketplaceRetrieval": "marketplace",
+    "WANDSReranking": "wands",
+    "WANDSRetrieval": "wands",
     "run_mteb": "running",
 }
 

@@ -2,26 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from copy import copy
 from dataclasses import replace
+from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import Any, ClassVar
 
 import numpy as np
 from mteb.abstasks.retrieval import AbsTaskRetrieval
 from mteb.abstasks.task_metadata import TaskMetadata
 
+from mr_st.data import GradedDataset
 from mr_st.errors import UsageError
 from mr_st.evaluation import BiEncoder, Collection, GradedReport, System, evaluate_system
 from mr_st.evaluation.evaluate import language_codes
 from mr_st.evaluation.naming import safe_name
 from mr_st.tasks.mteb_split import graded_scores, split_data
 
-if TYPE_CHECKING:
-    from mr_st.data import GradedDataset
-
-__all__ = ["UNPINNED", "GradedRetrievalTask", "TaskMetadata", "twin_metadata", "twin_name"]
+__all__ = ["UNPINNED", "GradedRetrievalTask", "TaskMetadata", "load_original", "twin_metadata", "twin_name"]
 
 UNPINNED = "set from the data"
 """The revision in a class's metadata; a task itself has the fingerprint of its data."""
@@ -29,6 +28,7 @@ UNPINNED = "set from the data"
 WHOLE = "default"
 """The subset of all queries; MTEB's name for it."""
 
+_SAME_DATA = ("revision", "validate")  # options of a source that the fingerprint speaks for, or nothing
 _LEVELS, _CHARS = 2, 400  # the item text that a task's name does not speak of
 _MODEL_OPTIONS = {"model_name": "name", "revision": "revision", "store": "store", "batch_size": "batch_size",
                   "show_progress": "show_progress"}  # fmt: skip
@@ -38,7 +38,7 @@ class GradedRetrievalTask(AbsTaskRetrieval):
     """Retrieval on graded judgments: over the full catalogue or, for a twin, over each query's judged items.
 
     A subclass gives ``metadata`` and an ``__init__`` that hands over its dataset; ``mteb.evaluate(model, [task])``
-    runs it, and :meth:`reports` runs it faster, with the same numbers and with intervals, margins and per-query values.
+    runs it, and :meth:`reports` runs it faster, with the same numbers, with intervals, margins and per-query values.
 
     ``subsets`` names parts of the queries, searched over the same items. The whole stands beside them as ``default``.
     MTEB's score of a task is the mean over the subsets that it ran, so ``mteb.evaluate`` runs ``default`` alone and
@@ -59,14 +59,16 @@ class GradedRetrievalTask(AbsTaskRetrieval):
     Attributes:
         subsets: Name to a filter of :meth:`GradedReport.take <mr_st.evaluation.GradedReport.take>`.
         judged_pool: Whether each query's own judged items are ranked, and no others.
+        twin_task: Name of the judged-pool twin; None where :func:`twin_name` gives it.
 
     Raises:
         UsageError: a name that cannot name a file, or no such split.
     """
 
     metadata: TaskMetadata
-    subsets: Mapping[str, Mapping[str, str]] = MappingProxyType({})
+    subsets: ClassVar[Mapping[str, Mapping[str, str]]] = MappingProxyType({})
     judged_pool: bool = False
+    twin_task: str | None = None
     k_values: Sequence[int] = (1, 3, 5, 10, 20, 50, 100, 1000)
 
     def __init__(
@@ -188,7 +190,12 @@ class GradedRetrievalTask(AbsTaskRetrieval):
         if self.judged_pool:
             return self
         other = copy(self)
-        other.metadata = twin_metadata(self.metadata)
+        name, own = self.metadata.name, type(self).metadata.name
+        if self.twin_task is not None and name.startswith(own):
+            name = self.twin_task + name.removeprefix(own)
+        else:
+            name = twin_name(name)
+        other.metadata = twin_metadata(self.metadata, name)
         other.judged_pool = True
         other.hf_subsets = list(self.hf_subsets)
         other._collections = {}
@@ -266,6 +273,28 @@ class GradedRetrievalTask(AbsTaskRetrieval):
             )
 
 
+def load_original(
+    load: Callable[..., GradedDataset], path: str | Path, data_options: Mapping[str, Any], **more: Any
+) -> tuple[GradedDataset, list[str]]:
+    """A dataset from its original files or as ``GradedDataset.save`` wrote it, and what its options add to a name.
+
+    Args:
+        load: The source's function.
+        path: A folder, or what else the source takes.
+        data_options: Options of the source; not for a saved dataset.
+        more: Further options of the source, which a saved dataset has had already.
+
+    Raises:
+        UsageError: options for a saved dataset.
+    """
+    if (Path(path) / "dataset.yaml").is_file():
+        if data_options:
+            raise UsageError(f"{path} is a saved dataset: {', '.join(data_options)} cannot be applied to it")
+        return GradedDataset.load(path), []
+    marks = [f"{key}={data_options[key]}" for key in sorted(data_options) if key not in _SAME_DATA]
+    return load(path, **more, **data_options), marks
+
+
 def twin_name(name: str) -> str:
     """What the judged-pool twin of a task is called.
 
@@ -277,8 +306,12 @@ def twin_name(name: str) -> str:
     return f"{head}Reranking{tail}" if found else f"{name}Reranking"
 
 
-def twin_metadata(metadata: TaskMetadata) -> TaskMetadata:
+def twin_metadata(metadata: TaskMetadata, name: str | None = None) -> TaskMetadata:
     """The metadata of a task's judged-pool twin, for a class of its own.
+
+    Args:
+        metadata: Of the task.
+        name: Of the twin; None for :func:`twin_name`'s.
 
     Example:
         class MyReranking(MyRetrieval):
@@ -287,7 +320,7 @@ def twin_metadata(metadata: TaskMetadata) -> TaskMetadata:
     """
     return metadata.model_copy(
         update={
-            "name": twin_name(metadata.name),
+            "name": name or twin_name(metadata.name),
             "type": "Reranking",
             "description": f"{metadata.description} The judged pool: each query's own judged items are ranked.",
             "task_subtypes": ["Product Reranking"],

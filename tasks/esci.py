@@ -1,15 +1,14 @@
-"""ESCIRetrieval: Amazon's Shopping Queries Dataset as graded retrieval over its whole catalogue."""
+"""ESCIRetrieval: Amazon's Shopping Queries Dataset over its whole catalogue; and its judged-pool twin."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
 
-from mr_st.data import GradedDataset
 from mr_st.errors import UsageError
-from mr_st.tasks.base import UNPINNED, GradedRetrievalTask, TaskMetadata
+from mr_st.tasks.base import UNPINNED, GradedRetrievalTask, TaskMetadata, load_original, twin_metadata
 
-__all__ = ["ESCIRetrieval"]
+__all__ = ["ESCIGradedReranking", "ESCIRetrieval"]
 
 _LANGUAGES = {"us": "eng-Latn", "es": "spa-Latn", "jp": "jpn-Jpan"}
 
@@ -21,11 +20,14 @@ class ESCIRetrieval(GradedRetrievalTask):
         path: A folder with the original Parquet files, a folder that ``GradedDataset.save`` wrote, or a Hub dataset
             id; None for ``tasksource/esci`` on the Hub.
         locale: ``us``, ``es`` or ``jp``.
-        data_options: Further options of the ESCI source, e.g. ``{"grades": 4}``.
+        data_options: Further options of the ESCI source, e.g. ``{"grades": 4}``; ``{"revision": "<commit>"}`` pins a
+            Hub dataset.
         options: Of :class:`~mr_st.tasks.base.GradedRetrievalTask`.
 
     The task is called ``ESCIRetrieval`` for the us locale and ``ESCIRetrieval-es`` and so on for the others; data
-    options are added to the name. A part of the dataset has another revision than the whole: compare by revision.
+    options that change the data are added to the name. A part of the dataset has another revision than the whole:
+    compare by revision. MTEB has an ``ESCIReranking`` of its own (binary, other candidates): the twin is called
+    ``ESCIGradedReranking``, so that neither is served the other's results.
 
     Raises:
         UsageError: an unknown locale.
@@ -60,6 +62,7 @@ class ESCIRetrieval(GradedRetrievalTask):
   year={2022}
 }""",
     )
+    twin_task = "ESCIGradedReranking"
 
     def __init__(
         self,
@@ -70,18 +73,17 @@ class ESCIRetrieval(GradedRetrievalTask):
     ):
         if locale not in _LANGUAGES:
             raise UsageError(f"ESCI has no locale {locale!r}; choose one of {', '.join(_LANGUAGES)}")
-        data_options = dict(data_options or {})
-        changes = ([] if locale == "us" else [locale]) + [f"{k}={data_options[k]}" for k in sorted(data_options)]
-        options.setdefault("name", "-".join(["ESCIRetrieval", *changes]))
+        from mr_st.data.sources.esci import load_esci
+
+        source = path or type(self).metadata.dataset["path"]
+        dataset, marks = load_original(load_esci, source, data_options or {}, locale=locale)
+        options.setdefault("name", self.variant(*([] if locale == "us" else [locale]), *marks))
         options.setdefault("eval_langs", [_LANGUAGES[locale]])
-        super().__init__(_load(path or type(self).metadata.dataset["path"], locale, data_options), **options)
+        super().__init__(dataset, **options)
 
 
-def _load(path: str | Path, locale: str, data_options: dict[str, Any]) -> GradedDataset:
-    if (Path(path) / "dataset.yaml").is_file():
-        if data_options:
-            raise UsageError(f"{path} is a saved dataset: {', '.join(data_options)} cannot be applied to it")
-        return GradedDataset.load(path)
-    from mr_st.data.sources.esci import load_esci
+class ESCIGradedReranking(ESCIRetrieval):
+    """The same queries and judgments, each query ranked over its judged items."""
 
-    return load_esci(path, locale=locale, **data_options)
+    metadata = twin_metadata(ESCIRetrieval.metadata, ESCIRetrieval.twin_task)
+    judged_pool = True

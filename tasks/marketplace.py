@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 from mr_st.data import GradedDataset
 from mr_st.tasks.base import UNPINNED, GradedRetrievalTask, TaskMetadata, twin_metadata
@@ -47,9 +47,14 @@ class MarketplaceRetrieval(GradedRetrievalTask):
         annotations_creators="algorithmic",
         dialect=[],
         sample_creation="created",
-        bibtex_citation="",
+        bibtex_citation="""@article{xi2026mine,
+  title={Mine and Refine: Optimizing Graded Relevance in E-commerce Search Retrieval},
+  author={Xi, Jiaqi and Saboo, Raghav and Chen, Luming and Wang, Martin and Das, Sudeep},
+  journal={arXiv preprint arXiv:2602.17654},
+  year={2026}
+}""",
     )
-    subsets = {
+    subsets: ClassVar = {
         **{language: {"locale": language} for language in ("en", "de", "es", "fr", "ja")},
         "head": {"traffic": "head"},
         "tail": {"traffic": "tail"},
