@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -16,7 +17,7 @@ from mr_st.measures.thresholds import RankedPairs, f1_of
 __all__ = ["Boundary", "Stratum", "boundaries"]
 
 _N_BINS = 128
-_N_SPLITS = 5
+_N_SPLITS = 10
 _MOST_STRATA = 12
 
 
@@ -81,12 +82,14 @@ def boundaries(
     strata: Mapping[str, Sequence[str | None]] | None = None,
     *,
     weigh: str = "pairs",
-    draws: np.ndarray | None = None,
     n_resamples: int = 300,
     confidence: float = 0.95,
     seed: int = 0,
 ) -> list[Boundary]:
     """The threshold of each boundary between neighbouring grades, lowest first.
+
+    Thresholds and what they give on all pairs are exact. Those of bootstrap samples and of halves of the queries are
+    looked for among 128 quantiles of the similarities (all of them, where there are no more).
 
     Args:
         judged: Judgments of n queries.
@@ -95,72 +98,51 @@ def boundaries(
         strata: Attribute to the value of each query (n,), None where unknown; of an attribute with more than 12
             values the 12 with most queries.
         weigh: ``pairs``: each pair counts the same; ``queries``: each query does, its pairs sharing its weight.
-        draws: Bootstrap samples (:func:`~mr_st.measures.resampling.query_draws`); None makes ``n_resamples``.
-        n_resamples, confidence, seed: Of the intervals (percentile bootstrap over queries, thresholds looked for on a
-            grid of 128 quantiles), and of the five random halvings for cross-fitting.
+        n_resamples, confidence, seed: Of the intervals (percentile bootstrap over queries), and of the ten random
+            halvings for cross-fitting.
 
     Raises:
         ValueError: a similarity is not finite, ``weigh`` is neither, or strata of another length.
+
+    Example:
+        >>> judged = Judged.from_pairs([0, 0, 1, 1], [0, 1, 0, 1], [2, 0, 1, 0], n_queries=2)
+        >>> found = boundaries(judged, np.array([0.9, 0.1, 0.5, 0.3]), 3, {"locale": ["en", "es"]})
+        >>> [round(boundary.threshold.value, 6) for boundary in found]
+        [0.4, 0.7]
+        >>> [stratum.name for stratum in found[0].strata]
+        ['en', 'es']
     """
     if weigh not in ("pairs", "queries"):
         raise ValueError(f"weigh must be 'pairs' or 'queries', got {weigh!r}")
-    n = judged.n_queries
+    n, queries = judged.n_queries, judged.query_of_pair
     similarities = checked_similarities(similarities, judged.n_pairs)
-    queries = judged.query_of_pair
-    weights = None if weigh == "pairs" else 1 / judged.per_query[queries]
+    weights = np.ones(judged.n_pairs) if weigh == "pairs" else 1 / judged.per_query[queries]
     ranked = RankedPairs.of(similarities, judged.grades, weights)
-    draws = query_draws(n, n_resamples, seed) if draws is None else draws
     chosen = [ranked.choose(boundary) for boundary in range(1, n_grades)]
-    grid = _Grid.over(ranked.similarities[::-1], chosen)
-    halves = _halves(n, seed)
-    halves_of_pairs = [half[queries[ranked.pairs]] for half in halves]
     parts = [_Part.of(name, values, n) for name, values in (strata or {}).items()]
+    samples = _Samples(query_draws(n, n_resamples, seed), _halves(n, seed), confidence)
+    grid = _Grid.over(ranked.similarities[::-1], chosen)
+    cells = judged.grades * grid.n_bins + np.searchsorted(grid.edges, similarities, side="right")
 
-    bins = np.searchsorted(grid.edges, similarities, side="right")
-    cells = judged.grades * grid.n_bins + bins
-    n_cells = n_grades * grid.n_bins
-    everything = grid.from_each_edge(resampled_counts(queries, cells, n_cells, draws, weights), n_grades)
-    of_parts = []
-    for part in parts:
-        known = part.codes[queries] >= 0
-        columns = part.codes[queries][known] * n_cells + cells[known]
-        counts = resampled_counts(
-            queries[known], columns, n_cells * len(part.names), draws, None if weights is None else weights[known]
-        )
-        of_parts.append([grid.from_each_edge(c, n_grades) for c in np.split(counts, len(part.names))])
+    def sampled(codes: np.ndarray, n_codes: int) -> list[np.ndarray]:
+        known = codes >= 0
+        columns = codes[known] * (n_grades * grid.n_bins) + cells[known]
+        n_columns = n_codes * n_grades * grid.n_bins
+        counts = resampled_counts(queries[known], columns, n_columns, samples.all, weights[known])
+        return [grid.from_each_edge(of_code, n_grades) for of_code in np.split(counts, n_codes)] if n_codes else []
 
+    (whole,) = sampled(np.zeros(judged.n_pairs, np.int64), 1)
+    of_parts = [sampled(part.codes[queries], len(part.names)) for part in parts]
     found = []
     for boundary, value in enumerate(chosen, start=1):
-        right, accepted = ranked.at(value, boundary)[:2] if not np.isnan(value) else (np.nan, np.nan)
-        weight, positive = ranked.weights.sum(), ranked.weights[ranked.grades >= boundary].sum()
-        common = [
-            (ranked.take(half).choose(boundary), ranked.take(~half).choose(boundary)) for half in halves_of_pairs
-        ]
-        strata_found = [
-            stratum
-            for part, counts in zip(parts, of_parts, strict=True)
-            for stratum in _strata(
-                part, counts, ranked, queries, boundary, value, common, halves_of_pairs, grid, confidence
-            )
-        ]
-        ends = grid.ends(everything, boundary, value, n, confidence)
-        figures = {
-            "threshold": value,
-            "precision": float(right / accepted) if accepted else np.nan,
-            "recall": float(right / positive) if positive else np.nan,
-            "f1": float(f1_of(right, accepted, positive)) if positive else np.nan,
-        }
-        found.append(
-            Boundary(
-                boundary,
-                **{name: Interval(figure, *ends[name], n) for name, figure in figures.items()},
-                f1_cross_fitted=_cross_fitted(ranked, boundary, common, halves_of_pairs),
-                f1_of_all=float(f1_of(positive, weight, positive)),
-                n_pairs=judged.n_pairs,
-                n_positive=int(np.count_nonzero(judged.grades >= boundary)),
-                strata=strata_found,
-            )
-        )
+        of_whole = grid.curves(whole, boundary)
+        within = [
+            _stratum(part, code, ranked.take(part.codes[queries[ranked.pairs]] == code), boundary, value,
+                     grid.curves(counts, boundary), of_whole, samples)
+            for part, of_part in zip(parts, of_parts, strict=True)
+            for code, counts in enumerate(of_part)
+        ]  # fmt: skip
+        found.append(_boundary(ranked, boundary, value, of_whole, samples, within))
     return found
 
 
@@ -176,25 +158,78 @@ class _Part:
     def of(cls, attribute: str, values: Sequence[str | None], n: int) -> _Part:
         if len(values) != n:
             raise ValueError(f"stratum {attribute!r}: one value a query expected, {n}, got {len(values)}")
-        counts: dict[str, int] = {}
-        for value in values:
-            if value is not None:
-                counts[value] = counts.get(value, 0) + 1
+        counts = Counter(value for value in values if value is not None)
         names = sorted(sorted(counts, key=lambda name: (-counts[name], name))[:_MOST_STRATA])
         code = {name: place for place, name in enumerate(names)}
         return cls(attribute, np.array([-1 if v is None else code.get(v, -1) for v in values], np.int64), names)
 
 
+class _Samples:
+    """Bootstrap samples of the queries, then halves of them and the rests of these, all as draws (n, ...)."""
+
+    def __init__(self, draws: np.ndarray, halves: np.ndarray, confidence: float):
+        self.n_resamples, self.n_halves, self.confidence = draws.shape[1], halves.shape[1], confidence
+        self.n_queries = len(draws)
+        self.all = np.hstack([draws, halves, 1 - halves])
+
+    def interval(self, value: float, sampled: np.ndarray, n_queries: int | None = None) -> Interval:
+        """A figure with the percentile interval of its value in each sample, float (samples,)."""
+        n_queries = self.n_queries if n_queries is None else n_queries
+        if np.isnan(value):
+            return Interval(np.nan, np.nan, np.nan, n_queries)
+        return Interval(value, *percentile_ends(sampled[: self.n_resamples], n_queries, self.confidence), n_queries)
+
+    def other_half(self, values: np.ndarray) -> np.ndarray:
+        """Of values (samples,) those of the halves and their rests, exchanged."""
+        halves = values[self.n_resamples :]
+        return np.concatenate([halves[self.n_halves :], halves[: self.n_halves]])
+
+
+@dataclass(frozen=True)
+class _Curves:
+    """What each threshold of a grid accepts in each sample; float (edges, samples), ``positive`` (samples,)."""
+
+    edges: np.ndarray
+    right: np.ndarray
+    accepted: np.ndarray
+    positive: np.ndarray
+
+    def at(self, value: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Rightly accepted, accepted and positive weight of a threshold that is in the grid."""
+        place = int(np.searchsorted(self.edges, value))
+        return self.right[place], self.accepted[place], self.positive
+
+    def best(self) -> np.ndarray:
+        """Place of the greatest F1 in each sample, the highest of several; -1 where nothing is positive.
+
+        Where a sample has no pair between several thresholds, the middle one of these.
+        """
+        f1 = self.right / np.maximum(self.accepted + self.positive, 1e-30)
+        highest = len(f1) - 1 - np.argmax(f1[::-1], axis=0)
+        same = self.accepted == self.accepted[highest, np.arange(len(highest))]
+        return np.where(self.positive > 0, highest - (same.sum(axis=0) - 1) // 2, -1)
+
+    def cross_fitted(self, chosen: np.ndarray, samples: _Samples) -> np.ndarray:
+        """F1 of each halving, each half's pairs accepted by what the other half chose; NaN where it cannot be."""
+        columns = np.arange(samples.n_resamples, len(self.positive))
+        places = samples.other_half(chosen)
+        counts = np.stack([self.right[places, columns], self.accepted[places, columns], self.positive[columns]])
+        counts[:, places < 0] = np.nan
+        return f1_of(*counts.reshape(3, 2, -1).sum(axis=1))
+
+
 @dataclass(frozen=True)
 class _Grid:
-    """Thresholds to look among in bootstrap samples, ascending: quantiles of the similarities, and those chosen."""
+    """Thresholds to look among in samples, ascending: quantiles of the similarities, and those chosen on the whole."""
 
     edges: np.ndarray
 
     @classmethod
     def over(cls, ascending: np.ndarray, chosen: list[float]) -> _Grid:
-        places = np.linspace(0, len(ascending) - 1, _N_BINS).astype(np.int64) if len(ascending) else []
-        edges = np.unique(np.append(ascending[places], chosen))
+        distinct = ascending
+        if len(ascending) > _N_BINS:
+            distinct = ascending[np.linspace(0, len(ascending) - 1, _N_BINS).astype(np.int64)]
+        edges = np.unique(np.append(distinct, chosen))
         return cls(edges[~np.isnan(edges)])
 
     @property
@@ -202,91 +237,76 @@ class _Grid:
         return len(self.edges) + 1
 
     def from_each_edge(self, counts: np.ndarray, n_grades: int) -> np.ndarray:
-        """From counts (G * bins, R) to the weight of grade g or better at each edge or above, (G, edges, R)."""
-        counts = counts.reshape(n_grades, self.n_bins, -1)
-        by_grade = np.cumsum(counts[::-1], axis=0)[::-1]
-        return np.cumsum(by_grade[:, :0:-1], axis=1)[:, ::-1]
+        """From weights (G * bins, samples) to the weight of grade g or better from each edge on, (G, edges, ...)."""
+        counts = counts.reshape(n_grades, self.n_bins, -1)[::-1, ::-1].astype(np.float64)
+        return counts.cumsum(axis=0).cumsum(axis=1)[::-1, -2::-1]
 
-    def ends(
-        self, counts: np.ndarray, boundary: int, value: float, n_queries: int, confidence: float
-    ) -> dict[str, tuple[float, float]]:
-        """Percentile intervals of the threshold, and of precision, recall and F1 with the threshold kept."""
-        if np.isnan(value):
-            return dict.fromkeys(("threshold", "precision", "recall", "f1"), (np.nan, np.nan))
-        at = int(np.searchsorted(self.edges, value))
-        right, accepted, positive = counts[boundary, at], counts[0, at], counts[boundary, 0]
-        with np.errstate(divide="ignore", invalid="ignore"):
-            resampled = {
-                "threshold": self.best(counts, boundary),
-                "precision": right / accepted,
-                "recall": right / positive,
-                "f1": f1_of(right, accepted, positive),
-            }
-        return {name: percentile_ends(values, n_queries, confidence) for name, values in resampled.items()}
-
-    def best(self, counts: np.ndarray, boundary: int) -> np.ndarray:
-        """The edge of the greatest F1 in each sample, float64 (R,), the highest of several; NaN without positives."""
-        right, accepted = counts[boundary, ::-1], counts[0, ::-1]
-        positive = right[-1]
-        best = np.argmax(right / np.maximum(accepted + positive, 1e-30), axis=0)
-        return np.where(positive > 0, self.edges[::-1][best], np.nan)
+    def curves(self, counts: np.ndarray, boundary: int) -> _Curves:
+        """Of one boundary; the least edge is at or below every similarity, so it accepts all."""
+        return _Curves(self.edges, counts[boundary], counts[0], counts[boundary, 0])
 
 
-def _halves(n_queries: int, seed: int) -> list[np.ndarray]:
-    """Random halvings of the queries, bool (n,) each; none for fewer than two queries."""
-    if n_queries < 2:
-        return []
+def _halves(n_queries: int, seed: int) -> np.ndarray:
+    """Random halves of the queries as draws, float32 (n, splits); none for fewer than two queries."""
     rng = np.random.default_rng([seed, 1])
-    return [rng.permutation(n_queries) < n_queries // 2 for _ in range(_N_SPLITS)]
+    splits = [rng.permutation(n_queries) < n_queries // 2 for _ in range(_N_SPLITS if n_queries > 1 else 0)]
+    return np.array(splits, dtype=np.float32).reshape(-1, n_queries).T
 
 
-def _cross_fitted(
-    ranked: RankedPairs, boundary: int, thresholds: list[tuple[float, float]], halves: list[np.ndarray]
-) -> float:
-    """Mean F1 over the halvings, each pair judged by the threshold that the other half chose; NaN where none is."""
-    found = []
-    for (of_half, of_rest), half in zip(thresholds, halves, strict=True):
-        if not np.isnan([of_half, of_rest]).any():
-            counts = ranked.take(half).at(of_rest, boundary) + ranked.take(~half).at(of_half, boundary)
-            found.append(float(f1_of(*counts)))
-    found = [f1 for f1 in found if not np.isnan(f1)]
-    return float(np.mean(found)) if found else np.nan
+def _boundary(
+    ranked: RankedPairs, boundary: int, value: float, curves: _Curves, samples: _Samples, strata: list[Stratum]
+) -> Boundary:
+    n_positive = int(np.count_nonzero(ranked.grades >= boundary))
+    if not n_positive:
+        none = samples.interval(np.nan, np.empty(0))
+        return Boundary(boundary, none, none, none, none, np.nan, np.nan, len(ranked.grades), 0, strata)
+    right, accepted, positive = ranked.at(value, boundary)
+    sampled = curves.at(value)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        precisions, recalls = sampled[0] / sampled[1], sampled[0] / sampled[2]
+    best = curves.best()
+    return Boundary(
+        boundary,
+        threshold=samples.interval(value, _values(curves.edges, best)),
+        precision=samples.interval(float(right / accepted), precisions),
+        recall=samples.interval(float(right / positive), recalls),
+        f1=samples.interval(float(f1_of(right, accepted, positive)), f1_of(*sampled)),
+        f1_cross_fitted=_mean(curves.cross_fitted(best, samples)),
+        f1_of_all=float(f1_of(positive, ranked.weights.sum(), positive)),
+        n_pairs=len(ranked.grades),
+        n_positive=n_positive,
+        strata=strata,
+    )
 
 
-def _strata(
-    part: _Part, counts: list[np.ndarray], ranked: RankedPairs, queries: np.ndarray, boundary: int, common: float,
-    common_of_halves: list[tuple[float, float]], halves: list[np.ndarray], grid: _Grid, confidence: float,
-) -> list[Stratum]:  # fmt: skip
-    found = []
-    codes = part.codes[queries[ranked.pairs]]
-    for code, name in enumerate(part.names):
-        kept = codes == code
-        inside = ranked.take(kept)
-        own = inside.choose(boundary)
-        n_queries = int(np.count_nonzero(part.codes == code))
-        n_positive = int(np.count_nonzero(inside.grades >= boundary))
-        f1_own = float(f1_of(*inside.at(own, boundary))) if n_positive else np.nan
-        f1_common = float(f1_of(*inside.at(common, boundary))) if n_positive else np.nan
-        halves_inside = [half[kept] for half in halves]
-        owns = [(inside.take(h).choose(boundary), inside.take(~h).choose(boundary)) for h in halves_inside]
-        usable = [i for i, pair in enumerate(owns) if not np.isnan(pair).any()]
-        own_cross, common_cross = (
-            _cross_fitted(inside, boundary, [t[i] for i in usable], [halves_inside[i] for i in usable])
-            for t in (owns, common_of_halves)
-        )
-        ends = percentile_ends(grid.best(counts[code], boundary), n_queries, confidence)
-        found.append(
-            Stratum(
-                part.attribute,
-                name,
-                n_queries,
-                len(inside.grades),
-                n_positive,
-                Interval(own, *ends, n_queries),
-                f1_own,
-                f1_common,
-                f1_own - f1_common,
-                own_cross - common_cross,
-            )
-        )
-    return found
+def _stratum(
+    part: _Part, code: int, inside: RankedPairs, boundary: int, common: float, curves: _Curves, of_whole: _Curves,
+    samples: _Samples,
+) -> Stratum:  # fmt: skip
+    own, n_queries = inside.choose(boundary), int(np.count_nonzero(part.codes == code))
+    f1_own, f1_common = (
+        float(f1_of(*inside.at(value, boundary))) if not np.isnan(own) else np.nan for value in (own, common)
+    )
+    best = curves.best()
+    lost = curves.cross_fitted(best, samples) - curves.cross_fitted(of_whole.best(), samples)
+    return Stratum(
+        attribute=part.attribute,
+        name=part.names[code],
+        n_queries=n_queries,
+        n_pairs=len(inside.grades),
+        n_positive=int(np.count_nonzero(inside.grades >= boundary)),
+        threshold=samples.interval(own, _values(curves.edges, best), n_queries),
+        f1_own=f1_own,
+        f1_common=f1_common,
+        f1_lost=f1_own - f1_common,
+        f1_lost_cross_fitted=_mean(lost),
+    )
+
+
+def _values(edges: np.ndarray, places: np.ndarray) -> np.ndarray:
+    return np.where(places >= 0, edges[places], np.nan)
+
+
+def _mean(values: np.ndarray) -> float:
+    values = values[~np.isnan(values)]
+    return float(values.mean()) if len(values) else np.nan

@@ -150,11 +150,11 @@ def separability(
         "seed": seed,
         "intervals": "queries resampled; margins and AUC: BCa; overlap and thresholds: percentile",
         "overlap": "Gaussian kernel densities, Silverman's bandwidth by grade",
-        "cross_fitted": "mean of 5 random halvings of the queries",
+        "cross_fitted": "mean of 10 random halvings of the queries",
     }
     found = boundaries(
-        judged, similarities, n_grades, strata, weigh=weigh, draws=draws, confidence=confidence, seed=seed
-    )  # fmt: skip
+        judged, similarities, n_grades, strata, weigh=weigh, n_resamples=n_resamples, confidence=confidence, seed=seed
+    )
     return Separability(pairs, found, judged.n_queries, of_grade, method)
 
 
