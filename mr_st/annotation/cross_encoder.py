@@ -16,7 +16,7 @@ from mr_st.identity import model_hash, settings_hash
 if TYPE_CHECKING:
     from sentence_transformers import CrossEncoder
 
-__all__ = ["CALIBRATION_FILE", "CrossEncoderAnnotator", "softmax", "write_calibration"]
+__all__ = ["CALIBRATION_FILE", "CrossEncoderAnnotator", "load_cross_encoder", "softmax", "write_calibration"]
 
 CALIBRATION_FILE = "calibration.json"
 
@@ -55,7 +55,7 @@ class CrossEncoderAnnotator:
             saved = _saved_calibration(Path(model))
             temperature = saved.get("temperature") if temperature is None else temperature
             shift = saved.get("shift") if shift is None else shift
-            model = _load(str(model), device)
+            model = load_cross_encoder(str(model), device)
         self.model: CrossEncoder = model
         self.n_grades = int(self.model.num_labels)
         if self.n_grades < 2:
@@ -153,7 +153,12 @@ def _is_number(value: Any) -> TypeGuard[float]:
     return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
-def _load(name: str, device: str | None) -> CrossEncoder:
+def load_cross_encoder(name: str, device: str | None = None) -> CrossEncoder:
+    """``CrossEncoder(name)`` with its classifier; remote code is never run.
+
+    Raises:
+        MrStError: no such model, or one that is no classifier (its output layer would be random).
+    """
     from sentence_transformers import CrossEncoder
 
     from mr_st.models.loading import no_loading_bars

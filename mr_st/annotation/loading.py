@@ -13,7 +13,7 @@ from mr_st.errors import UsageError, explain_validation
 from mr_st.files import read_json, read_yaml
 from mr_st.hub_client import is_hub_id
 
-__all__ = ["load_annotator"]
+__all__ = ["keeping_labels", "load_annotator"]
 
 _YAML = (".yaml", ".yml")
 _INSIDE = ("", "model", "fit/model")  # a model, the folder of a fit, a recipe's step
@@ -58,6 +58,20 @@ def load_annotator(name: str | Path, *, budget: float | None = None) -> Annotato
     from mr_st.annotation.cross_encoder import CrossEncoderAnnotator
 
     return CrossEncoderAnnotator(str(name))
+
+
+def keeping_labels(annotator: Annotator, store: Path) -> Annotator:
+    """The same annotator, its labels kept as they arrive where they are slow or paid for (an LLM, an endpoint).
+
+    Args:
+        annotator: Who grades.
+        store: The file; not made for a policy, a cross-encoder or a similarity.
+    """
+    from mr_st.annotation import EndpointAnnotator, EnsembleAnnotator, LLMAnnotator, StoredAnnotator
+
+    if isinstance(annotator, (EndpointAnnotator, EnsembleAnnotator, LLMAnnotator)):
+        return StoredAnnotator(annotator, store)
+    return annotator
 
 
 def _load_folder(folder: Path) -> Annotator:

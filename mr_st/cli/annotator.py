@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from mr_st.annotation import Annotator
     from mr_st.data import GradedDataset
 
-__all__ = ["STORE_FILE", "AnnotatorOption", "keeping_labels", "resolve_annotator"]
+__all__ = ["STORE_FILE", "AnnotatorOption", "resolve_annotator"]
 
 STORE_FILE = "labels.sqlite"
 
@@ -55,17 +55,3 @@ def resolve_annotator(name: str, dataset: GradedDataset, budget: float | None = 
             "the folder of a fitted annotator, or a YAML file that names one"
         )
     return JudgmentAnnotator(MarketplacePolicy.for_dataset(dataset))
-
-
-def keeping_labels(annotator: Annotator, store: Path) -> Annotator:
-    """The same annotator, its labels kept as they arrive where they are slow or paid for (an LLM, an endpoint).
-
-    Args:
-        annotator: Who grades.
-        store: The file; not made for a policy, a cross-encoder or a similarity.
-    """
-    from mr_st.annotation import EndpointAnnotator, EnsembleAnnotator, LLMAnnotator, StoredAnnotator
-
-    if isinstance(annotator, (EndpointAnnotator, EnsembleAnnotator, LLMAnnotator)):
-        return StoredAnnotator(annotator, store)
-    return annotator

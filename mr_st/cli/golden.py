@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from mr_st.cli.annotator import STORE_FILE, AnnotatorOption, keeping_labels, resolve_annotator
+from mr_st.cli.annotator import STORE_FILE, AnnotatorOption, resolve_annotator
 from mr_st.cli.data import OptionsOption, SourceArgument, parse_options
 from mr_st.cli.io import JsonOption, Out, QuietOption
 
@@ -62,6 +62,7 @@ def golden(
     from rich.table import Table
     from rich.text import Text
 
+    from mr_st.annotation.loading import keeping_labels
     from mr_st.augment.golden import build_golden_set
     from mr_st.data import GradedDataset
     from mr_st.data.storage import SETTINGS_FILE, check_target

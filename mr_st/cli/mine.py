@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from mr_st.cli.annotator import STORE_FILE, AnnotatorOption, keeping_labels, resolve_annotator
+from mr_st.cli.annotator import STORE_FILE, AnnotatorOption, resolve_annotator
 from mr_st.cli.data import OptionsOption, SourceArgument, parse_options
 from mr_st.cli.io import JsonOption, Out, QuietOption
 
@@ -106,6 +106,7 @@ def mine(
     n_bytes = _bytes(memory)
     with _opened(engine_of(engine, processes=processes, devices=device or None, address=ray_address)) as workers:
         console = Out(quiet or not workers.is_main, as_json)
+        from mr_st.annotation.loading import keeping_labels
         from mr_st.data import GradedDataset
         from mr_st.mining import RefinementSet
         from mr_st.mining.mine import mine as mine_round

@@ -10,7 +10,7 @@ from typing import Any, Literal
 from mr_st.errors import UsageError, require_extra
 from mr_st.text.normalise import tokens
 
-__all__ = ["Analyser", "common_language"]
+__all__ = ["Analyser", "common_language", "known_languages"]
 
 # primary language subtag: Snowball's algorithm, bm25s' list of stop words ("" where there is none)
 _LANGUAGES = {
@@ -152,3 +152,8 @@ def common_language(locales: Iterable[str | None]) -> str | None:
     languages = {re.split("[-_]", locale)[0].lower() if locale else None for locale in set(locales)}
     only = languages.pop() if len(languages) == 1 else None
     return only if only and only != "und" and _TAG.fullmatch(only) else None
+
+
+def known_languages() -> list[str]:
+    """The languages with a stemmer or a list of stop words, as primary subtags, sorted."""
+    return sorted(_LANGUAGES)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -111,16 +111,38 @@ class Bm25Searcher:
         n = len(queries)
         ids = np.full((n, k), -1, dtype=np.int64)
         scores = np.full((n, k), -np.inf, dtype=np.float32)
-        terms = self._known_terms(queries.texts)
-        lengths = np.diff(self._postings["indptr"])
-        start = n_postings = 0
-        for stop in range(1, n + 1):
-            n_postings += int(lengths[list(terms[stop - 1])].sum()) if terms[stop - 1] else 0
-            more = int(lengths[list(terms[stop])].sum()) if stop < n and terms[stop] else 0
-            if stop == n or n_postings + more > _BLOCK_POSTINGS:
-                self._search_block(terms[start:stop], ids[start:stop], scores[start:stop])
-                start, n_postings = stop, 0
+        for start, found in self._blocks(self._known_terms(queries.texts)):
+            for row in range(found.shape[0]):
+                part = slice(found.indptr[row], found.indptr[row + 1])
+                values = found.data[part].astype(np.float32)
+                _keep_best(found.indices[part], values, ids[start + row], scores[start + row])
         return TopK(ids, scores)
+
+    def score_pairs(self, texts: Sequence[str], query_rows: np.ndarray, item_rows: np.ndarray) -> np.ndarray:
+        """The score of named pairs, whatever their rank: what :meth:`search` gives them; 0 without a shared term.
+
+        Args:
+            texts: n query texts.
+            query_rows: integers (m,), places in ``texts``, never falling.
+            item_rows: integers (m,), the items.
+
+        Returns:
+            float64 (m,), rounded to float32 as in a search.
+
+        Example:
+            >>> searcher = Bm25Searcher(["red running shoes", "blue shoe", "coffee mug"], language="en")
+            >>> (searcher.score_pairs(["blue shoes"], np.array([0, 0, 0]), np.array([0, 1, 2])) > 0).tolist()
+            [True, True, False]
+        """
+        _check_texts(texts, "query")
+        query_rows, item_rows = np.asarray(query_rows, dtype=np.int64), np.asarray(item_rows, dtype=np.int64)
+        scores = np.zeros(len(query_rows))
+        for start, found in self._blocks(self._known_terms(texts)):
+            first, last = np.searchsorted(query_rows, [start, start + found.shape[0]])
+            if first < last:
+                given = found[query_rows[first:last] - start, item_rows[first:last]]
+                scores[first:last] = np.asarray(given, dtype=np.float32)
+        return scores
 
     def save(self, folder: str | Path) -> None:
         """Write the index: arrays as ``.npy``, the vocabulary and the settings as JSON; whole or not at all.
@@ -195,13 +217,23 @@ class Bm25Searcher:
             counted.append(dict(sorted(rows.items())))
         return counted
 
-    def _search_block(self, terms: Sequence[dict[int, int]], ids: np.ndarray, scores: np.ndarray) -> None:
-        """Write the best items of some queries into ``ids`` and ``scores``."""
+    def _blocks(self, terms: Sequence[dict[int, int]]) -> Iterator[tuple[int, Any]]:
+        """The scores of blocks of queries with all items that share a term: the first query's place, and a sparse
+        float64 array (queries of the block, items). Queries of no known term may be left out."""
+        lengths = np.diff(self._postings["indptr"])
+        n, start, n_postings = len(terms), 0, 0
+        for stop in range(1, n + 1):
+            n_postings += int(lengths[list(terms[stop - 1])].sum()) if terms[stop - 1] else 0
+            more = int(lengths[list(terms[stop])].sum()) if stop < n and terms[stop] else 0
+            if stop == n or n_postings + more > _BLOCK_POSTINGS:
+                if any(terms[start:stop]):
+                    yield start, self._block_scores(terms[start:stop])
+                start, n_postings = stop, 0
+
+    def _block_scores(self, terms: Sequence[dict[int, int]]) -> Any:
         from scipy.sparse import csr_array
 
         used = sorted({row for query in terms for row in query})
-        if not used:
-            return
         postings = self._postings
         spans = [slice(int(postings["indptr"][row]), int(postings["indptr"][row + 1])) for row in used]
         starts = np.cumsum([0, *(span.stop - span.start for span in spans)])
@@ -222,10 +254,7 @@ class Bm25Searcher:
             ),
             shape=(len(terms), len(used)),
         )
-        found = counts @ weights
-        for query in range(len(terms)):
-            row = slice(found.indptr[query], found.indptr[query + 1])
-            _keep_best(found.indices[row], found.data[row].astype(np.float32), ids[query], scores[query])
+        return counts @ weights
 
     def _is_whole(self, about: dict[str, Any] | None) -> bool:
         indptr = self._postings["indptr"]
