@@ -19,6 +19,7 @@ from mr_st.evaluation import BiEncoder, Collection, GradedReport, System, evalua
 from mr_st.evaluation.evaluate import language_codes
 from mr_st.evaluation.naming import safe_name
 from mr_st.tasks.mteb_split import graded_scores, split_data
+from mr_st.tasks.statistics import collection_statistics, read_baselines
 
 __all__ = ["UNPINNED", "GradedRetrievalTask", "TaskMetadata", "load_original", "twin_metadata", "twin_name"]
 
@@ -180,6 +181,19 @@ class GradedRetrievalTask(AbsTaskRetrieval):
             WHOLE: whole,
             **{name: replace(part, languages=self._languages(name)) for name, part in parts.items()},
         }
+
+    def statistics(self, split: str | None = None) -> dict[str, Any]:
+        """What a split is like (:func:`mr_st.tasks.statistics.collection_statistics`); nothing is written.
+
+        Args:
+            split: One of the task's splits; None for the first.
+        """
+        return {"task": self.metadata.name, **collection_statistics(self.collection(split), self.subsets)}
+
+    @classmethod
+    def baselines(cls) -> dict[str, Any]:
+        """What was measured on this task before (:func:`mr_st.tasks.statistics.read_baselines`); may be empty."""
+        return read_baselines(cls.metadata.name)
 
     def twin(self) -> GradedRetrievalTask:
         """The judged-pool twin: the same queries and judgments, each query ranked over its judged items only.
