@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 import mr_st
-from mr_st.cli import annotate, compare, data, evaluate, hub, job, leaderboard, mine, search, tasks
+from mr_st.cli import annotate, compare, data, evaluate, hub, job, leaderboard, mine, results, search, tasks
 from mr_st.errors import MrStError
 
 __all__ = ["app", "main"]
@@ -49,6 +49,7 @@ compare.add_to(app)
 hub.add_to(app)
 leaderboard.add_to(app)
 tasks.add_to(app)
+results.add_to(app)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
