@@ -4,10 +4,9 @@
     scripts/bench_evaluate.py                          100k items, 1k queries, k=1000, each arm three times
     scripts/bench_evaluate.py --items 5000 --queries 100 --repeats 1      a quick look
     scripts/bench_evaluate.py --docs                   put what was measured into docs/evaluation.json, key "speed"
-    scripts/bench_evaluate.py --profile                where our arm's time goes
 
-Both arms get the same saved dataset, the same task object and the same encoder, each in a process of its own, by turns.
-The clock runs from the loaded dataset to the saved result JSON; what the encoder takes is timed inside it and taken
+Both arms get the same saved dataset, the same task object and the same encoder, each in a process of its own, by
+turns. The clock runs from the loaded dataset to the saved result JSON; what the encoder takes is timed inside it and taken
 out. The encoder is fake: a text's vector is the sum of one random vector a word. It is given to MTEB through its
 EncoderProtocol and to us through encode_query and encode_document. MTEB's own loading of texts for the encoder (its
 DataLoader) is timed apart, and the ratio is given with and without it.
@@ -24,6 +23,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -78,33 +78,245 @@ def make_dataset(folder: Path, n_items: int, n_queries: int, n_judged: int, seed
 
 
 class BagOfWords:
-    """Both libraries' encoder: the unit sum of one random vector a word; ``seconds`` says what it took so far."""
+    """Both libraries' encoder: the unit sum of a random vector for each word; the same text, the same vector."""
+
+    _BLOCK, _TABLE = 2048, 1 << 16
 
     def __init__(self, dim: int = 384):
-        self.dim = dim
         self.seconds = 0.0  # making vectors
-        self.loading = 0.0  # taking the texts out of MTEB's DataLoader
-        self._rows: dict[str, int] = {}
-        self._table = np.empty((0, dim), dtype=np.float32)
+        self._table = np.random.default_rng(7).standard_normal((self._TABLE, dim), dtype=np.float32)
 
     def vectors(self, texts: list[str]) -> np.ndarray:
         """float32 (n, d) unit vectors."""
         start = time.perf_counter()
-        words = [[self._row(word) for word in text.split()] for text in texts]
-        while len(self._table) < len(self._rows):  # blocks of a fixed size and seed: order of calls does not count
-            block = len(self._table) // 4096
-            more = np.random.default_rng([7, block]).standard_normal((4096, self.dim), dtype=np.float32)
-            self._table = np.concatenate([self._table, more])
-        starts = np.concatenate([[0], np.cumsum([len(w) for w in words])[:-1]]).astype(np.int64)
-        found = np.add.reduceat(self._table[np.concatenate(words)], starts, axis=0)
+        found = np.empty((len(texts), self._table.shape[1]), dtype=np.float32)
+        for first in range(0, len(texts), self._BLOCK):
+            words = [text.split() for text in texts[first : first + self._BLOCK]]
+            rows = [zlib.crc32(word.encode()) % self._TABLE for of_text in words for word in of_text]
+            starts = np.cumsum([0, *map(len, words[:-1])])
+            found[first : first + len(words)] = np.add.reduceat(self._table[rows], starts, axis=0)
         found /= np.linalg.norm(found, axis=1, keepdims=True)
         self.seconds += time.perf_counter() - start
         return found
 
-    def _row(self, word: str) -> int:
-        import zlib
+    def encode_query(self, texts: list[str], **options: Any) -> np.ndarray:
+        return self.vectors(texts)
 
-        return self._rows.setdefault(word, zlib.crc32(word.encode()) % 200_000) if False else self._known(word)
+    encode_document = encode_query
 
-    def _known(self, word: str) -> int:
-        return 0
+
+class ForMteb:
+    """The same encoder as MTEB's EncoderProtocol; ``loading`` is what its DataLoader took to give the texts."""
+
+    def __init__(self, encoder: BagOfWords):
+        from mteb.models import ModelMeta
+
+        self.encoder, self.loading = encoder, 0.0
+        self.mteb_model_meta = ModelMeta.create_empty({"name": NAME, "revision": REVISION})
+
+    def encode(self, inputs: Any, **options: Any) -> np.ndarray:
+        start = time.perf_counter()
+        texts = [text for batch in inputs for text in batch["text"]]
+        self.loading += time.perf_counter() - start
+        return self.encoder.vectors(texts)
+
+    def similarity(self, a: Any, b: Any) -> Any:
+        import torch
+
+        return torch.as_tensor(a) @ torch.as_tensor(b).T
+
+    def similarity_pairwise(self, a: Any, b: Any) -> Any:
+        import torch
+
+        return (torch.as_tensor(a) * torch.as_tensor(b)).sum(dim=1)
+
+
+# ---- the arms, each in a process of its own ------------------------------------------------------------------------
+
+
+def run_arm(arm: str, data: Path, out: Path) -> dict[str, Any]:
+    """One arm from the loaded dataset to the saved result JSON: seconds in all, of the encoder, and of the rest."""
+    import mteb
+    import torch
+
+    from mr_st.data import GradedDataset
+    from mr_st.tasks import GradedRetrievalTask, MarketplaceRetrieval
+
+    class Bench(GradedRetrievalTask):
+        metadata = MarketplaceRetrieval.metadata.model_copy(update={"name": "Bench"})
+
+    encoder = BagOfWords()
+    dataset = GradedDataset.load(data)
+    import sentence_transformers  # noqa: F401  what both arms need is loaded before the clock starts
+
+    torch.ones(64, 64) @ torch.ones(64, 64)
+    encoder.vectors(["warm"])
+    encoder.seconds, loading = 0.0, 0.0
+    cache = mteb.ResultCache(out)
+    wall, cpu = time.perf_counter(), time.process_time()
+    task = Bench(dataset)
+    if arm == "mteb":
+        model = ForMteb(encoder)
+        mteb.evaluate(model, task, cache=cache, encode_kwargs={"batch_size": 512}, show_progress_bar=False)
+        loading = model.loading
+    else:
+        report = task.report(encoder, model_name=NAME, revision=REVISION, ks=KS, batch_size=512)
+        report.save(out / "results")
+    wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
+    (path,) = out.glob("results/*/*/Bench.json")
+    return {
+        "seconds": wall, "cpu_seconds": cpu, "encoding": encoder.seconds, "loading_texts": loading, "file": str(path)
+    }  # fmt: skip
+
+
+def shared_metrics(path: Path) -> dict[str, float]:
+    """What both write, as MTEB's own reader gives it."""
+    import mteb
+
+    results = mteb.ResultCache(path.parents[3]).load_results()
+    (found,) = [r for m in results.model_results for r in m.task_results if r.task_name == "Bench"]
+    return {
+        f"{name}_at_{k}": found.scores["test"][0][f"{name}_at_{k}"]
+        for name in SHARED for k in KS if f"{name}_at_{k}" in found.scores["test"][0]
+    }  # fmt: skip
+
+
+# ---- both, by turns ------------------------------------------------------------------------------------------------
+
+
+def measure(at: argparse.Namespace, work: Path) -> dict[str, Any]:
+    """Run the arms by turns, compare their figures and their times."""
+    data = work / "data"
+    make_dataset(data, at.items, at.queries, at.judged, at.seed)
+    environment = os.environ | {"OMP_NUM_THREADS": str(at.threads), "HF_HUB_OFFLINE": "1"}
+    runs: dict[str, list[dict[str, Any]]] = {"mteb": [], "ours": []}
+    for turn in range(at.repeats):
+        for arm in ("mteb", "ours") if turn % 2 == 0 else ("ours", "mteb"):
+            out = work / f"{arm}-{turn}"
+            command = [sys.executable, __file__, "--arm", arm, "--data", str(data), "--out", str(out)]
+            done = subprocess.run(command, env=environment, check=True, stdout=subprocess.PIPE, text=True)
+            runs[arm].append(json.loads(done.stdout.splitlines()[-1]))
+            print(f"turn {turn + 1}, {arm}: {describe(runs[arm][-1])}", file=sys.stderr)
+    theirs, ours = (shared_metrics(Path(runs[arm][0]["file"])) for arm in ("mteb", "ours"))
+    missing = sorted(set(theirs) - set(ours))
+    off = {name: abs(theirs[name] - ours[name]) for name in theirs if name in ours}
+    times = {
+        arm: {
+            "seconds": median(found, "seconds"),
+            "cpu_seconds": median(found, "cpu_seconds"),
+            "encoding": median(found, "encoding"),
+            "loading_texts": median(found, "loading_texts"),
+            "beyond_encoding": statistics.median(r["seconds"] - r["encoding"] for r in found),
+            "beyond_encoding_and_loading": statistics.median(
+                r["seconds"] - r["encoding"] - r["loading_texts"] for r in found
+            ),
+            "runs": [{k: round(v, 3) for k, v in r.items() if k != "file"} for r in found],
+        }
+        for arm, found in runs.items()
+    }
+    return {
+        "protocol": {
+            "n_items": at.items, "n_queries": at.queries, "judged_per_query": at.judged, "dimension": 384,
+            "k": max(KS), "ks": list(KS), "repeats": at.repeats, "threads": at.threads, "seed": at.seed,
+            "cores": os.cpu_count(), "machine": platform.machine(), "load_before": round(os.getloadavg()[0], 2),
+            "versions": versions(),
+        },
+        "times": times,
+        "ratio": times["mteb"]["beyond_encoding"] / times["ours"]["beyond_encoding"],
+        "ratio_without_loading": times["mteb"]["beyond_encoding_and_loading"] / times["ours"]["beyond_encoding"],
+        "metrics": {"n_shared": len(off), "greatest_difference": max(off.values()), "missing_in_ours": missing},
+    }  # fmt: skip
+
+
+def median(runs: list[dict[str, Any]], key: str) -> float:
+    return round(statistics.median(run[key] for run in runs), 3)
+
+
+def versions() -> dict[str, str]:
+    """Of what was timed."""
+    from importlib.metadata import version
+
+    import mr_st
+
+    packages = ("mteb", "torch", "numpy", "sentence-transformers", "pytrec-eval-terrier")
+    return {"python": platform.python_version(), "mr_st": mr_st.__version__} | {p: version(p) for p in packages}
+
+
+def describe(run: dict[str, Any]) -> str:
+    rest = run["seconds"] - run["encoding"] - run["loading_texts"]
+    return (
+        f"{run['seconds']:.2f} s, of which encoder {run['encoding']:.2f} s, MTEB's DataLoader "
+        f"{run['loading_texts']:.2f} s, rest {rest:.2f} s (CPU {run['cpu_seconds']:.2f} s)"
+    )
+
+
+def table(found: dict[str, Any]) -> str:
+    """What was measured, as Markdown."""
+    protocol, rows = found["protocol"], []
+    for arm, name in (("mteb", "`mteb.evaluate`"), ("ours", "`mr-st evaluate`")):
+        t = found["times"][arm]
+        rest, beyond = t["beyond_encoding_and_loading"], t["beyond_encoding"]
+        rows.append(f"| {name} | {t['seconds']:.2f} | {t['encoding']:.2f} | {beyond:.2f} | {rest:.2f} |")
+    metrics = found["metrics"]
+    return "\n".join(
+        [
+            f"{protocol['n_items']:,} items, {protocol['n_queries']:,} queries, k = {protocol['k']:,}, "
+            f"{protocol['repeats']} runs each by turns (medians), {protocol['threads']} threads of "
+            f"{protocol['cores']} cores; " + ", ".join(f"{k} {v}" for k, v in protocol["versions"].items()) + ".",
+            "",
+            "| | in all, s | encoder, s | beyond encoding, s | and beyond MTEB's DataLoader, s |",
+            "|---|---|---|---|---|",
+            *rows,
+            f"| ratio | | | **{found['ratio']:.1f}** | {found['ratio_without_loading']:.1f} |",
+            "",
+            f"{metrics['n_shared']} shared figures ({', '.join(SHARED)} at {', '.join(map(str, protocol['ks']))}): "
+            f"the greatest difference is {metrics['greatest_difference']:.1e}.",
+        ]
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--items", type=int, default=100_000)
+    parser.add_argument("--queries", type=int, default=1000)
+    parser.add_argument("--judged", type=int, default=20, help="judged items a query")
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--threads", type=int, default=os.cpu_count())
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--work", type=Path, help="folder for data and results; default: a temporary one")
+    parser.add_argument("--docs", action="store_true", help='write docs/evaluation.json, key "speed"')
+    parser.add_argument("--json", type=Path, help="write what was measured here")
+    parser.add_argument("--arm", choices=["mteb", "ours"], help="run one arm once and print its times")
+    parser.add_argument("--data", type=Path, help="with --arm: a saved dataset")
+    parser.add_argument("--out", type=Path, help="with --arm: where results go")
+    parser.add_argument("--profile", action="store_true", help="with --arm: print where the time goes")
+    at = parser.parse_args()
+    if at.arm:
+        if at.profile:
+            import cProfile
+            import pstats
+
+            with cProfile.Profile() as profile:
+                found = run_arm(at.arm, at.data, at.out)
+            pstats.Stats(profile).sort_stats("tottime").print_stats(25)
+        else:
+            found = run_arm(at.arm, at.data, at.out)
+        print(json.dumps(found))
+        return
+    with tempfile.TemporaryDirectory() as temporary:
+        work = at.work or Path(temporary)
+        found = measure(at, work)
+    print(table(found))
+    if at.json:
+        at.json.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
+    if at.docs:
+        path = ROOT / "docs/evaluation.json"
+        known = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+        path.write_text(json.dumps(known | {"speed": found}, indent=2) + "\n", encoding="utf-8")
+    metrics = found["metrics"]
+    if metrics["missing_in_ours"] or metrics["greatest_difference"] > TOLERANCE:
+        sys.exit(f"figures differ: {metrics}")
+
+
+if __name__ == "__main__":
+    main()

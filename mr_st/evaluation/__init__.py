@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 from mr_st.evaluation.bi_encoder import BiEncoder
 from mr_st.evaluation.collection import Collection
 from mr_st.evaluation.compare import Comparison, compare
-from mr_st.evaluation.evaluate import evaluate_model, evaluate_system
+from mr_st.evaluation.evaluate import evaluate_model, evaluate_system, evaluation_key
 from mr_st.evaluation.naming import as_mteb_model, folder_name, model_identity
 from mr_st.evaluation.report import GradedReport
 from mr_st.evaluation.results import find_reports
@@ -26,6 +26,7 @@ __all__ = [
     "compare",
     "evaluate_model",
     "evaluate_system",
+    "evaluation_key",
     "find_reports",
     "folder_name",
     "model_identity",

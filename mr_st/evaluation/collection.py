@@ -82,6 +82,8 @@ class Collection:
         Raises:
             UsageError: no such split, an empty catalogue, or no query with an item above grade 0.
         """
+        from mr_st.data.schema import arrow_table
+
         if not len(dataset.items):
             raise UsageError(f"{dataset.name}: the catalogue has no item to search; add rows to items")
         pairs = dataset.judged_pairs(split)
@@ -99,7 +101,8 @@ class Collection:
             )
         judged = everything.take(query_rows)
         item_texts = dataset.item_texts(item_text_levels, max_chars)
-        item_ids, query_ids = list(dataset.items["item_id"]), list(dataset.queries["query_id"])
+        item_ids = arrow_table(dataset.items)["item_id"].to_pylist()
+        query_ids = arrow_table(dataset.queries)["query_id"].to_pylist()
         query_texts = dataset.query_texts()
         scale = dataset.scale if gains is None else _rescaled(dataset.scale, gains)
         n_items, corpus = len(item_ids), "full catalogue"

@@ -72,8 +72,8 @@ def test_means_and_counts(report: GradedReport) -> None:
             assert interval.low <= interval.value <= interval.high
     assert report.main_metric == "ndcg@10"
     assert report.main_score == report["ndcg@10"].value
-    with pytest.raises(UsageError, match="no metric 'map@10'"):
-        report["map@10"]
+    with pytest.raises(UsageError, match="no metric 'err@10'"):
+        report["err@10"]
 
 
 def test_the_run_is_the_search_with_its_grades(model, dataset, report: GradedReport) -> None:
