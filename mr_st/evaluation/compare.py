@@ -12,7 +12,8 @@ from mr_st.errors import UsageError
 from mr_st.evaluation.report import GradedReport
 from mr_st.measures import Interval, paired_bootstrap, paired_permutation_test
 
-__all__ = ["Comparison", "Paired", "compare", "compare_part", "compare_several", "corrected", "paired_values"]
+__all__ = ["Comparison", "Paired", "compare", "compare_part", "compare_several", "corrected", "paired_values",
+           "protocol_notes"]  # fmt: skip
 
 _EQUAL = 1e-9
 _SAME = ("split", "gains", "corpus", "n_items")
@@ -243,7 +244,7 @@ def _comparison(
         query_ids=pairs.query_ids,
         values_a=a,
         differences=differences,
-        notes=_notes(report_a, report_b),
+        notes=protocol_notes(report_a, report_b),
     )
 
 
@@ -262,7 +263,11 @@ def _check_same_data(report_a: GradedReport, report_b: GradedReport) -> None:
             )
 
 
-def _notes(report_a: GradedReport, report_b: GradedReport) -> list[str]:
-    """Where the protocols differ in what does not forbid comparing."""
+def protocol_notes(report_a: GradedReport, report_b: GradedReport, without: Sequence[str] = ()) -> list[str]:
+    """Where the protocols differ in what does not forbid comparing, but for the keys in ``without``."""
     a, b = report_a.protocol, report_b.protocol
-    return [f"{key}: {a.get(key)} against {b.get(key)}" for key in _NOTED if a.get(key) != b.get(key)]
+    return [
+        f"{key}: {a.get(key)} against {b.get(key)}"
+        for key in _NOTED
+        if key not in without and a.get(key) != b.get(key)
+    ]

@@ -37,7 +37,7 @@ class ForestRow:
     group: str = ""
 
 
-def plot_forest(rows: Sequence[ForestRow], *, title: str = "", axis: str = "difference") -> Figure:
+def plot_forest(rows: Sequence[ForestRow], *, title: str = "", axis: str = "difference", p_label: str = "p") -> Figure:
     """Differences as points with their intervals, the number of queries and the p-value beside each.
 
     A filled marker means p < .05, and its colour and shape say which way; a hollow one that no difference is shown; a
@@ -47,6 +47,7 @@ def plot_forest(rows: Sequence[ForestRow], *, title: str = "", axis: str = "diff
         rows: From top to bottom; rows of one group follow each other.
         title: Above the plot.
         axis: What the differences are of.
+        p_label: Over the column of p-values, e.g. what they are corrected by.
 
     Raises:
         ValueError: no rows.
@@ -73,7 +74,7 @@ def plot_forest(rows: Sequence[ForestRow], *, title: str = "", axis: str = "diff
     for y, name in headings:
         axes.text(-0.01, y, _short(name), transform=axes.get_yaxis_transform(), ha="right", va="center",
                   fontsize=9, fontweight="bold")  # fmt: skip
-    for x, head in ((1.02, "queries"), (1.14, "p")):
+    for x, head in ((1.02, "queries"), (1.14, p_label)):
         axes.text(x, -0.9, head, transform=axes.get_yaxis_transform(), fontsize=9, color="#555555", va="center")
     low, high = _reach(rows)
     axes.set_xlim(low, high)
@@ -84,7 +85,7 @@ def plot_forest(rows: Sequence[ForestRow], *, title: str = "", axis: str = "diff
     axes.grid(axis="x", color="#DDDDDD", linewidth=0.6)
     axes.set_axisbelow(True)
     axes.spines[["top", "right", "left"]].set_visible(False)
-    axes.set_xlabel(f"{axis}; bars: 95 % intervals; filled: p < .05", fontsize=9)
+    axes.set_xlabel(f"{axis}; bars: 95 % intervals; filled: {p_label} < .05", fontsize=9)
     if title:
         axes.set_title(title, fontsize=11, loc="left")
     return figure
