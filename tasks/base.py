@@ -44,7 +44,8 @@ class GradedRetrievalTask(AbsTaskRetrieval):
     ``subsets`` names parts of the queries, searched over the same items. The whole stands beside them as ``default``.
     MTEB's score of a task is the mean over the subsets that it ran, so ``mteb.evaluate`` runs ``default`` alone and
     its main score is the one over all queries; ``task.filter_languages(None, hf_subsets=["head"])`` makes it run
-    others. Parts that :meth:`GradedReport.save` wrote are dropped again by ``ResultCache.load_results(tasks=[task])``.
+    others. Parts that :meth:`GradedReport.save <mr_st.evaluation.GradedReport.save>` wrote beside the whole are left
+    out again by ``ResultCache.load_results(tasks=[task], validate_and_filter=True)``.
 
     MTEB's cache knows a result by model and task NAME and does not look at the data's revision. So a task whose
     options change its data must be given another ``name``; an item text of another form than the usual adds itself to

@@ -1,9 +1,21 @@
 from __future__ import annotations
 
+import mteb
 import pytest
 
 from mr_st.data import GradedDataset
+from mr_st.evaluation import BiEncoder, as_mteb_model
+from mr_st.evaluation.scoring import mteb_name
 from mr_st.tasks import GradedRetrievalTask, MarketplaceRetrieval
+
+SHARED = {
+    f"{name}_at_{k}{grade}"
+    for k in (10, 50, 100)
+    for name, grades in {"ndcg": [""], "recall": ["", "_grade_2"], "precision": ["", "_grade_2"], "map": [""],
+                         "judged": [""]}.items()
+    for grade in grades
+}  # fmt: skip
+"""What MTEB's result and our report both must have; the margins too in a judged pool."""
 
 
 @pytest.fixture(scope="session")
@@ -41,3 +53,27 @@ def hand_made():
         )
 
     return make
+
+
+@pytest.fixture
+def agree(model):
+    """Asserts that mteb.evaluate and our evaluation give the same figures in every subset; returns MTEB's scores."""
+
+    def check(task, split: str = "test", must_have: set[str] = SHARED) -> dict[str, dict]:
+        ours = task.reports(BiEncoder(model), split)
+        task.hf_subsets = list(ours)
+        (theirs,) = mteb.evaluate(as_mteb_model(model), task, cache=None, show_progress_bar=False).task_results
+        scores = {found["hf_subset"]: found for found in theirs.scores[split]}
+        assert set(scores) == set(ours)
+        for subset, report in ours.items():
+            found = scores[subset]
+            assert found["main_score"] == found["ndcg_at_10"]
+            shared = {name: mteb_name(name) for name in report.metrics if mteb_name(name) in found}
+            assert must_have <= set(shared.values()), subset
+            for name, key in shared.items():
+                # MTEB rounds to 5 decimals
+                assert found[key] == pytest.approx(report[name].value, abs=5.001e-6), f"{subset}: {name}"
+            assert sorted(found["languages"]) == sorted(report.languages)
+        return scores
+
+    return check
