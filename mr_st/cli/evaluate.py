@@ -1,89 +1,144 @@
-"""``mr-st evaluate``: models on tasks, to a results folder."""
+"""``mr-st evaluate``: systems on tasks, to a results folder."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from mr_st.cli.data import OptionsOption, parse_options
+from mr_st.cli.data import parse_options
 from mr_st.cli.io import JsonOption, Out, QuietOption
+from mr_st.cli.reports import ResultsOption
+from mr_st.errors import UsageError
+
+if TYPE_CHECKING:
+    from mr_st.cli.evaluate_jobs import Job
+    from mr_st.evaluation import System
 
 __all__ = ["add_to"]
-
-ResultsOption = Annotated[Path, typer.Option("--results", help="The results folder.")]
 
 
 def add_to(app: typer.Typer) -> None:
     """Add the command of this module."""
     app.command(
-        epilog="Example: mr-st evaluate minilm runs/demo/stage2/model --task MarketplaceRetrieval -o size=tiny"
+        epilog="Examples: mr-st evaluate bm25 minilm runs/my/model --task MarketplaceRetrieval -o size=tiny    "
+        "mr-st evaluate hybrid.yaml --task ESCIRetrieval -o path=esci/ --twin    "
+        "mr-st evaluate theirs.run --name them/their-system --task WANDSRetrieval -o path=wands/"
     )(evaluate)
 
 
 def evaluate(
-    models: Annotated[list[str], typer.Argument(help="Model folders, Hub ids, or minilm.")],
-    task: Annotated[list[str], typer.Option("--task", "-t", help="A task; may be given several times.")],
+    systems: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="SYSTEM...",
+            help="A model's folder, a Hub id or minilm; bm25; random; a TREC run (.trec, .run); or a YAML file: kind "
+            "(bi-encoder, bm25, hybrid, rerank, run, random) and what it is made of.",
+        ),
+    ],
+    task: Annotated[list[str], typer.Option("--task", "-t", help="A task (mr-st tasks list); repeatable.")],
     results: ResultsOption = Path("results"),
-    option: OptionsOption = None,
-    name: Annotated[
-        list[str] | None, typer.Option("--name", help="org/name to file a model under, in the order of the models.")
+    option: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--option", "-o", metavar="KEY=VALUE",
+            help="What the tasks take, e.g. size=tiny; TASK.KEY=VALUE for one of them; repeatable.",
+        ),
     ] = None,
-    store: Annotated[Path | None, typer.Option(help="Keep the vectors here, so that a rerun is quick.")] = None,
+    name: Annotated[
+        list[str] | None, typer.Option("--name", help="org/name to file a system under, in the order of the systems.")
+    ] = None,
+    store: Annotated[
+        Path | None, typer.Option(help="Keep the vectors (and paid labels) here, so that a rerun is quick.")
+    ] = None,
+    k: Annotated[str, typer.Option("--k", metavar="K,K,...", help="Cut-offs.")] = "10,50,100",
+    gains: Annotated[
+        str | None,
+        typer.Option(help="Gains of the grades: linear, exponential, or numbers, lowest grade first, e.g. 0,1,3. "
+                          "[default: the dataset's own]"),
+    ] = None,
+    subset: Annotated[
+        list[str] | None,
+        typer.Option(help="A part of the queries to report, e.g. head, or default for the whole alone; repeatable. "
+                          "[default: every part, in the files and --json]"),
+    ] = None,
+    twin: Annotated[bool, typer.Option("--twin", help="Also evaluate each task's judged-pool twin.")] = False,
+    judged_pool: Annotated[
+        bool, typer.Option("--judged-pool", help="Evaluate the judged-pool twins, and not the catalogues.")
+    ] = False,
+    split: Annotated[str | None, typer.Option(help="The split. [default: the task's first]")] = None,
+    metric: Annotated[
+        list[str] | None, typer.Option("--metric", "-m", help="A metric to show, e.g. recall@50/2; repeatable.")
+    ] = None,
+    again: Annotated[bool, typer.Option("--again", help="Evaluate also what the results folder holds.")] = False,
+    trec: Annotated[
+        Path | None, typer.Option(help="Also write each run and the qrels in TREC's form to this folder.")
+    ] = None,
+    batch_size: Annotated[int, typer.Option(min=1, help="Texts in one forward pass.")] = 64,
     quiet: QuietOption = False,
     as_json: JsonOption = False,
-) -> None:
-    """Evaluate models on tasks: metrics with 95 % intervals, written to the results folder in MTEB's form."""
-    from rich.table import Table
+) -> None:  # fmt: skip
+    """Evaluate systems on tasks: metrics with 95 % intervals, written to the results folder in MTEB's form.
 
-    from mr_st.errors import UsageError
-    from mr_st.models import load_sentence_transformer
+    What the folder holds of the same system, data and protocol is not evaluated again: run the same command to resume.
+    """
+    from mr_st.cli.evaluate_jobs import jobs_of, run_job, task_options, write_trec
+    from mr_st.cli.evaluate_print import as_json as reports_as_json
+    from mr_st.cli.evaluate_print import comparison_hints, progress_line, tables
+    from mr_st.evaluation.systems.spec import Loading, load_system, read_spec
+    from mr_st.files import ensure_writable
     from mr_st.tasks import get_task
 
     console = Out(quiet, as_json)
-    options = parse_options(option)
-    if name and len(name) != len(models):
-        raise UsageError(f"--name was given {len(name)} times for {len(models)} models; name each or none")
-    names = name or [_name_of(model) for model in models]
-    found = []
-    table = Table("model", "task", "metric", "value", "95 % interval", "queries")
-    for task_name in task:
-        made = get_task(task_name, **options)
-        for model, model_name in zip(models, names, strict=True):
-            report = made.report(
-                load_sentence_transformer(model),
-                model_name=model_name,
-                store=store,
-                show_progress=console.show_progress,
-            )
-            path = report.save(results)
-            metrics = {metric: interval.to_dict() for metric, interval in report.metrics.items()}
-            found.append(
-                {"model": report.model_name, "revision": report.revision, "task": report.task_name, "file": str(path)}
-                | {"metrics": metrics, "protocol": report.protocol}
-            )
-            for metric in (m for m in report.metrics if "/" not in m and "overlap" not in m):
-                value = report[metric]
-                table.add_row(
-                    report.model_name,
-                    report.task_name,
-                    metric,
-                    f"{value.value:.4f}",
-                    f"{value.low:.4f} .. {value.high:.4f}",
-                    str(value.n),
-                )
-    console.result(found, table)
+    if name and len(name) != len(systems):
+        raise UsageError(f"--name was given {len(name)} times for {len(systems)} systems; name each or none")
+    specs = [read_spec(system) for system in systems]  # all that can be refused, before anything is loaded
+    task_names = list(dict.fromkeys(task))
+    options = task_options(parse_options(option), task_names)
+    jobs = jobs_of(
+        [get_task(task_name, **options[task_name]) for task_name in task_names],
+        split=split, subsets=subset or [], gains=gains, ks=_cutoffs(k),
+        twins=twin or judged_pool, catalogues=not judged_pool,
+    )  # fmt: skip
+    ensure_writable(results)
+    how = Loading(store=store, batch_size=batch_size, show_progress=console.show_progress)
+    found: list[Any] = []
+    for spec, system_name in zip(specs, name or [None] * len(specs), strict=True):
+        system = load_system(spec, name=system_name, how=how)
+        for job in jobs:
+            done = run_job(job, system, results, again=again)
+            found.append(done)
+            console.remark(progress_line(len(found), len(specs) * len(jobs), done))
+            _tell_coverage(system, job, console)
+            if trec is not None:
+                console.remark(f"run: {write_trec(job, system, done, trec)}")
+    _check_metrics(metric or [], found)
+    console.result(reports_as_json(found), None if as_json else tables(found, metric or [], bool(subset)))
     if not as_json:
         console.remark(f"results: {results}")
+        for hint in comparison_hints(found, str(results)):
+            console.remark(hint)
 
 
-def _name_of(model: str) -> str:
-    """What results of a model are filed under: its Hub id, or ``local/`` and the folder that tells it apart."""
-    from mr_st.models import resolve_base
+def _cutoffs(text: str) -> list[int]:
+    try:
+        return [int(part) for part in text.split(",")]
+    except ValueError:
+        raise UsageError(f"--k is {text!r}; expected cut-offs such as 10,50,100") from None
 
-    where, hub_id = resolve_base(model)
-    if hub_id is not None:
-        return hub_id if "/" in hub_id else f"sentence-transformers/{hub_id}"
-    folder = Path(where).resolve()
-    return f"local/{folder.parent.name if folder.name == 'model' else folder.name}"
+
+def _tell_coverage(system: System, job: Job, console: Out) -> None:
+    """How a run file's ids fit the task, where they do not wholly."""
+    from mr_st.evaluation.systems import RunFile
+
+    if isinstance(system, RunFile):
+        coverage = system.coverage(job.task.collection(job.split, job.gains))
+        console.remark(f"{system.path}: {coverage}")
+
+
+def _check_metrics(metrics: list[str], found: list[Any]) -> None:
+    known = {metric for done in found for metric in done.whole.metrics}
+    for metric in metrics:
+        if metric not in known:
+            raise UsageError(f"--metric {metric}: there is no such figure here; there are {', '.join(sorted(known))}")

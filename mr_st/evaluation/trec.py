@@ -5,9 +5,9 @@ from __future__ import annotations
 import gzip
 import io
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 import numpy as np
 
@@ -113,11 +113,9 @@ def _check_ids(ids: Iterable[str] | Sequence[str], what: str) -> None:
 
 @contextmanager
 def _text_file(path: str | Path) -> Iterator[TextIO]:
-    with atomic_path(path) as temporary, open(temporary, "wb") as raw:
-        if Path(path).suffix.lower() == ".gz":
-            with gzip.GzipFile(filename="", fileobj=raw, mode="wb", mtime=0) as packed:  # the same bytes each time
-                with io.TextIOWrapper(packed, encoding="utf-8", newline="\n") as text:
-                    yield text
-        else:
-            with io.TextIOWrapper(raw, encoding="utf-8", newline="\n") as text:
-                yield text
+    with ExitStack() as stack:
+        temporary = stack.enter_context(atomic_path(path))
+        raw: Any = stack.enter_context(open(temporary, "wb"))
+        if Path(path).suffix.lower() == ".gz":  # no name and no time in it: the same bytes each time
+            raw = stack.enter_context(gzip.GzipFile(filename="", fileobj=raw, mode="wb", mtime=0))
+        yield stack.enter_context(io.TextIOWrapper(raw, encoding="utf-8", newline="\n"))

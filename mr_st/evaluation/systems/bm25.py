@@ -43,7 +43,6 @@ class Bm25System:
     """
 
     gives_similarities = False
-    facts: dict[str, Any] = {"framework": []}
 
     def __init__(
         self,
@@ -65,6 +64,7 @@ class Bm25System:
             shown["analyser"] = {"language": "auto", "stop_words": own, "languages": _languages_hash()}
         self.settings: dict[str, Any] = shown
         self.revision = settings_hash(shown)
+        self.facts: dict[str, Any] = {"framework": []}
         self._made: tuple[Any, Bm25Searcher] | None = None
 
     def search(self, collection: Collection, k: int) -> TopK:

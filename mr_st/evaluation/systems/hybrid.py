@@ -83,16 +83,10 @@ class HybridSystem:
         )
         self.settings: dict[str, Any] = {
             **how,
-            "parts": [
-                {
-                    "name": part,
-                    "weight": self.weights[part],
-                    "system": system.name,
-                    "revision": system.revision,
-                    "settings": system.settings,
-                }
+            "parts": {
+                part: {"weight": self.weights[part], "settings": system.settings}
                 for part, system in self.parts.items()
-            ],
+            },
         }
         self.facts: dict[str, Any] = {"n_parameters": n_parameters(self.parts.values()), "framework": []}
 

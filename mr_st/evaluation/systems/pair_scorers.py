@@ -104,8 +104,8 @@ class CrossEncoderScorer:
         bad = np.flatnonzero(~np.isfinite(logits))
         if len(bad):
             raise MrStError(
-                f"query {pairs.query_ids[bad[0]]!r}, item {pairs.item_ids[bad[0]]!r}: the cross-encoder's output is not "
-                "finite; its training diverged: take another one"
+                f"query {pairs.query_ids[bad[0]]!r}, item {pairs.item_ids[bad[0]]!r}: the cross-encoder's output is "
+                "not finite; its training diverged: take another one"
             )
         return 0.5 * (1 + np.tanh(logits / 2))
 

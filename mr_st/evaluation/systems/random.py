@@ -37,7 +37,6 @@ class RandomSystem:
     """
 
     gives_similarities = False
-    facts: dict[str, Any] = {"framework": []}
 
     def __init__(self, seed: int = 0, *, name: str = "mr-st/random"):
         if isinstance(seed, bool) or not isinstance(seed, int):
@@ -45,6 +44,7 @@ class RandomSystem:
         self.seed, self.name = seed, full_name(name)
         self.settings: dict[str, Any] = {"kind": "random", "seed": seed}
         self.revision = settings_hash(self.settings)
+        self.facts: dict[str, Any] = {"framework": []}
 
     def search(self, collection: Collection, k: int) -> TopK:
         """Any ``k`` items for each query."""

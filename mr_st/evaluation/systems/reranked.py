@@ -58,19 +58,15 @@ class RerankedSystem:
             raise UsageError(f"depth is {depth}; it must be 1 or more")
         self.name, self.show_progress = full_name(name), show_progress
         self.retriever, self.reranker, self.depth = retriever, reranker, depth
-        how = {"kind": "rerank", "depth": depth, "reranker": reranker.identity}
-        self.revision = settings_hash({**how, "retriever": retriever.revision})
+        how = {"kind": "rerank", "depth": depth}
+        self.revision = settings_hash({**how, "reranker": reranker.identity, "retriever": retriever.revision})
         self.settings: dict[str, Any] = {
             **how,
-            "retriever": {
-                "system": retriever.name, "revision": retriever.revision, "settings": retriever.settings
-            },
-        }  # fmt: skip
-        self.facts: dict[str, Any] = {
-            "framework": [],
-            **reranker.facts,
-            "n_parameters": n_parameters([retriever, reranker]),
+            "reranker": {"kind": "reranker", "identity": reranker.identity},
+            "retriever": retriever.settings,
         }
+        size = n_parameters([retriever, reranker])
+        self.facts: dict[str, Any] = {"framework": [], **reranker.facts, "n_parameters": size}
         self._known: dict[_Pair, float] = {}
 
     def search(self, collection: Collection, k: int) -> TopK:
