@@ -29,8 +29,8 @@ def check_pair_similarities(similarities: np.ndarray, system_name: str) -> None:
     wrong = int(np.count_nonzero(~np.isfinite(similarities)))
     if wrong:
         raise MrStError(
-            f"{system_name}: {wrong} of {len(similarities)} judged pairs have a similarity that is not finite; margins "
-            "and thresholds need one for every pair: mend the model, or evaluate it as a system without similarities"
+            f"{system_name}: {wrong} of {len(similarities)} judged pairs have a similarity that is not finite; "
+            "margins and thresholds need one for every pair: mend the model, or let it say that it has none"
         )
 
 
