@@ -13,10 +13,10 @@ from mr_st.text.html import script_json
 
 __all__ = ["write_page"]
 
-_TEMPLATES = "templates"
+_HERE, _TEMPLATES = "mr_st.annotation", "templates"
 
 
-def write_page(path: str | Path, name: str, data: Any, **context: Any) -> Path:
+def write_page(path: str | Path, name: str, data: Any, *, package: str = _HERE, **context: Any) -> Path:
     """Write one HTML file that needs no other: the template ``name.html.j2`` with ``name.js`` and the common style.
 
     The page's policy lets no other script run than ``name.js``, whatever the texts hold, and loads nothing.
@@ -25,6 +25,7 @@ def write_page(path: str | Path, name: str, data: Any, **context: Any) -> Path:
         path: The file.
         name: Of the template and the script.
         data: JSON-ready, for the script; texts in it cannot end their element.
+        package: Whose folder ``templates`` holds template, script and the page's own style; the common one is here.
         context: What the template takes; escaped unless it is Markup.
     """
     from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -32,16 +33,14 @@ def write_page(path: str | Path, name: str, data: Any, **context: Any) -> Path:
 
     import mr_st
 
-    environment = Environment(
-        loader=PackageLoader("mr_st.annotation", _TEMPLATES), autoescape=True, undefined=StrictUndefined
-    )
-    script = _asset(f"{name}.js")
+    environment = Environment(loader=PackageLoader(package, _TEMPLATES), autoescape=True, undefined=StrictUndefined)
+    script = _asset(package, f"{name}.js")
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     page = environment.get_template(f"{name}.html.j2").render(
         **context,
         policy=f"default-src 'none'; style-src 'unsafe-inline'; script-src 'sha256-{digest}'; img-src data:; "
         "base-uri 'none'; form-action 'none'",
-        style=Markup(_asset("pages.css") + _asset(f"{name}.css")),
+        style=Markup(_asset(_HERE, "pages.css") + _asset(package, f"{name}.css")),
         script=Markup(script),
         data=script_json(data),
         version=mr_st.__version__,
@@ -50,5 +49,5 @@ def write_page(path: str | Path, name: str, data: Any, **context: Any) -> Path:
     return Path(path)
 
 
-def _asset(name: str) -> str:
-    return resources.files("mr_st.annotation").joinpath(_TEMPLATES, name).read_text(encoding="utf-8")
+def _asset(package: str, name: str) -> str:
+    return resources.files(package).joinpath(_TEMPLATES, name).read_text(encoding="utf-8")
