@@ -38,11 +38,13 @@ def sliced() -> Sliced:
     )
 
 
-def test_mteb_and_we_agree_on_every_subset_of_the_marketplace_and_of_its_twin(agree) -> None:
+def test_mteb_and_we_agree_on_subsets_of_the_marketplace_and_of_its_twin(agree, model) -> None:
     task = MarketplaceRetrieval(size="tiny")
-    assert set(agree(task)) == {"default", *MarketplaceRetrieval.subsets}
-    scores = agree(task.twin())
-    assert set(scores["default"]) >= MARGINS
+    assert list(task.reports(BiEncoder(model), n_resamples=10)) == ["default", *MarketplaceRetrieval.subsets]
+    task.subsets = {name: task.subsets[name] for name in ("es", "head", "misspelt")}  # one of each kind: MTEB is slow
+    scores = agree(task)
+    assert set(scores) == {"default", "es", "head", "misspelt"}
+    assert set(agree(task.twin())["default"]) >= MARGINS
     assert scores["default"]["ndcg_at_10"] != scores["head"]["ndcg_at_10"]
 
 
