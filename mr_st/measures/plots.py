@@ -1,18 +1,15 @@
-"""Figures: similarity by grade and margins by grade pair, as violins, for several models side by side.
-
-Drawn with matplotlib's Agg canvas on figures of their own: no display, and no global pyplot state. Colours are those
-of Okabe and Ito, which colour-blind readers can tell apart.
-"""
+"""Violins: similarity by grade, and margins by grade pair, for several models side by side."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from textwrap import fill
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from mr_st.measures.densities import silverman_bandwidth
+from mr_st.measures.figures import OKABE_ITO, panel_grid, save_figure, title_of
 from mr_st.measures.histograms import SimilarityHistogram
 
 if TYPE_CHECKING:
@@ -21,51 +18,72 @@ if TYPE_CHECKING:
 
 __all__ = ["OKABE_ITO", "plot_margins", "plot_similarity_by_grade", "save_figure"]
 
-OKABE_ITO = ("#D55E00", "#E69F00", "#0072B2", "#009E73", "#CC79A7", "#56B4E9", "#F0E442", "#000000")
-"""Colour-blind-safe colours: grade 0, 1, 2, ...; also used for models. Source: Okabe and Ito, 2008."""
-
 _HALF_WIDTH = 0.4
+_MOST_COLUMNS = 4  # panels side by side; more models take further rows
 
 
 def plot_similarity_by_grade(
-    histograms: Mapping[str, SimilarityHistogram], grade_names: Sequence[str] = ("irrelevant", "partial", "relevant")
+    histograms: Mapping[str, SimilarityHistogram],
+    grade_names: Sequence[str] = ("irrelevant", "partial", "relevant"),
+    thresholds: Mapping[str, Sequence[float]] | None = None,
 ) -> Figure:
     """One panel a model, one violin a grade: how the similarities of judged pairs spread, with their medians.
 
     Args:
         histograms: Model name to its histogram; all of the same grades.
         grade_names: What to call grade 0, 1, ...
+        thresholds: Model name to the threshold of each boundary, lowest first (NaN: none): drawn as dashed lines.
 
     Raises:
-        ValueError: no model, or a histogram with other grades than are named.
+        ValueError: no model, a histogram with other grades than are named, or thresholds of another number.
 
     Source: figure 2 of arXiv 2602.17654.
     """
-    if not histograms or any(len(h.counts) != len(grade_names) for h in histograms.values()):
-        raise ValueError(f"at least one histogram is needed, each over the {len(grade_names)} grades that are named")
-    figure, panels = _panels(len(histograms), panel_width=0.9 * len(grade_names) + 0.8)
+    n_grades = len(grade_names)
+    if not histograms or any(len(h.counts) != n_grades for h in histograms.values()):
+        raise ValueError(f"at least one histogram is needed, each over the {n_grades} grades that are named")
+    if any(len(of_model) != n_grades - 1 for of_model in (thresholds or {}).values()):
+        raise ValueError(f"{n_grades} grades have {n_grades - 1} boundaries, each needs its threshold")
+    n_columns = min(len(histograms), _MOST_COLUMNS)
+    n_rows = -(-len(histograms) // n_columns)
+    panel_width = max(0.95 * n_grades + (1.2 if thresholds else 0.8), 3.0)
+    figure, rows = panel_grid(n_columns, panel_width, n_rows)
+    panels = [axes for row in rows for axes in row]
     low, high = _occupied(list(histograms.values()))
-    for axes, (model, histogram) in zip(panels, histograms.items(), strict=True):
+    for axes, (model, histogram) in zip(panels, histograms.items(), strict=False):
         for grade, counts in enumerate(histogram.counts):
             if counts.sum():
                 density = _smooth(counts.astype(float))
                 _violin(axes, grade, histogram.centres, density, OKABE_ITO[grade % len(OKABE_ITO)])
                 _mark(axes, grade, _quantile(histogram.centres, counts, 0.5), _HALF_WIDTH)
-        axes.set_title(fill(model, 12 + 8 * len(grade_names) // 3), fontsize=11)
-        labels = [f"{grade}\n{name}\nn={n:,}" for (grade, name), n in
-                  zip(enumerate(grade_names), histogram.counts.sum(axis=1), strict=True)]  # fmt: skip
-        axes.set_xticks(range(len(grade_names)), labels)
-        axes.set_xlim(-0.6, len(grade_names) - 0.4)
+        _threshold_lines(axes, (thresholds or {}).get(model, ()), n_grades, too_near=0.05 * (high - low))
+        axes.set_title(title_of(model, int(11 * panel_width)), fontsize=11)
+        labels = [
+            f"{grade}\n{fill(name, 14)}\nn={n:,}"
+            for (grade, name), n in zip(enumerate(grade_names), histogram.counts.sum(axis=1), strict=True)
+        ]
+        axes.set_xticks(range(n_grades), labels)
+        axes.set_xlim(-0.6, n_grades + (0.25 if thresholds else -0.4))
         axes.set_ylim(low, high)
-    panels[0].set_ylabel("similarity of query and item")
+    for axes in panels[len(histograms) :]:
+        axes.set_visible(False)
+    for row in rows:
+        row[0].set_ylabel("similarity of query and item")
+    note = "median of each grade: black bar"
+    figure.supxlabel(
+        f"{note}; dashed: threshold of the greatest F1" if thresholds else note, fontsize=9, color="#444444"
+    )
     return figure
 
 
-def plot_margins(margins: Mapping[str, Mapping[tuple[int, int], np.ndarray]]) -> Figure:
+def plot_margins(
+    margins: Mapping[str, Mapping[tuple[int, int], np.ndarray]], grade_names: Sequence[str] | None = None
+) -> Figure:
     """One group a grade pair, in it one violin a model: the margins of the queries, with their means.
 
     Args:
         margins: Model name to {(high, low): float (n,) margins, NaN where undefined}; all of the same pairs.
+        grade_names: What to call grade 0, 1, ...; None calls them by number.
 
     Raises:
         ValueError: no model, or models with different pairs.
@@ -75,8 +93,10 @@ def plot_margins(margins: Mapping[str, Mapping[tuple[int, int], np.ndarray]]) ->
     pairs = list(next(iter(margins.values()), {}))
     if not pairs or any(set(of_model) != set(pairs) for of_model in margins.values()):
         raise ValueError("at least one model is needed, and all must have margins for the same grade pairs")
-    n_models = len(margins)
-    figure, (axes,) = _panels(1, panel_width=max(4.5, 0.75 * n_models * len(pairs) + 1.5))
+    from matplotlib.patches import Patch
+
+    n_models, handles = len(margins), []
+    figure, ((axes,),) = panel_grid(1, max(4.5, 0.75 * n_models * len(pairs) + 1.5))
     width = 0.8 / n_models
     for m, (model, of_model) in enumerate(margins.items()):
         colour = OKABE_ITO[(m + 2) % len(OKABE_ITO)]
@@ -86,55 +106,56 @@ def plot_margins(margins: Mapping[str, Mapping[tuple[int, int], np.ndarray]]) ->
             at = p + (m - (n_models - 1) / 2) * width
             if len(values):
                 grid, density = _kernel_density(values)
-                _violin(axes, at, grid, density, colour, 0.45 * width, label=model if p == 0 else None)
+                _violin(axes, at, grid, density, colour, 0.45 * width)
                 _mark(axes, at, float(values.mean()), 0.45 * width)
+        handles.append(Patch(facecolor=colour, edgecolor=colour, alpha=0.75, label=title_of(model, 30)))
     axes.axhline(0, color="#555555", linewidth=0.8, linestyle="--", zorder=0)
-    first = next(iter(margins.values()))
-    counts = [np.count_nonzero(~np.isnan(np.asarray(first[pair], dtype=float))) for pair in pairs]
-    labels = [f"grade {high} over {low}\nn={n:,}" for (high, low), n in zip(pairs, counts, strict=True)]
+    labels = [
+        f"{_grade(high, grade_names)}\nover {_grade(low, grade_names)}\n{_counts(margins, (high, low))}"
+        for high, low in pairs
+    ]
     axes.set_xticks(range(len(pairs)), labels)
     axes.set_xlim(-0.6, len(pairs) - 0.4)
-    axes.set_ylabel("margin of a query")
-    axes.legend(loc="upper center", bbox_to_anchor=(0.5, 1.02 + 0.08 * -(-n_models // 4)), ncols=min(4, n_models),
-                frameon=False)  # fmt: skip
+    axes.set_ylabel("average margin of a query")
+    figure.supxlabel(
+        "mean over queries: black bar; a query counts where it has both grades", fontsize=9, color="#444444"
+    )
+    figure.legend(handles=handles, loc="outside upper center", ncols=min(3, n_models), frameon=False, fontsize=9)
     return figure
 
 
-def save_figure(figure: Figure, path: str | Path, dpi: int = 150) -> Path:
-    """Write a figure as PNG, SVG or PDF, by the file's ending; the same figure gives the same PNG bytes."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    undated: dict[str, Any] = {".png": {"Software": None}, ".svg": {"Date": None}, ".pdf": {"CreationDate": None}}
-    figure.savefig(path, dpi=dpi, metadata=undated.get(path.suffix.lower()))
-    return path
+def _grade(grade: int, names: Sequence[str] | None) -> str:
+    return f"grade {grade}" if names is None else f"{grade} {names[grade]}"
 
 
-def _panels(n: int, panel_width: float) -> tuple[Figure, list[Axes]]:
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
+def _counts(margins: Mapping[str, Mapping[tuple[int, int], np.ndarray]], pair: tuple[int, int]) -> str:
+    """How many queries have both grades: one number, or the range where models differ."""
+    counts = {int(np.count_nonzero(~np.isnan(np.asarray(of[pair], dtype=float)))) for of in margins.values()}
+    return f"n={min(counts):,}" if len(counts) == 1 else f"n={min(counts):,} to {max(counts):,}"
 
-    figure = Figure(figsize=(panel_width * n + 0.6, 4.2), layout="constrained")
-    FigureCanvasAgg(figure)
-    panels = list(figure.subplots(1, n, sharey=True, squeeze=False)[0])
-    for axes in panels:
-        axes.grid(axis="y", color="#DDDDDD", linewidth=0.6)
-        axes.set_axisbelow(True)
-        axes.spines[["top", "right"]].set_visible(False)
-        axes.tick_params(labelsize=9)
-    return figure, panels
+
+def _threshold_lines(axes: Axes, values: Sequence[float], n_grades: int, too_near: float) -> None:
+    """A dashed line for each boundary, named in the room right of the violins; the lower of two near ones below it."""
+    for boundary, value in enumerate(values, start=1):
+        if np.isnan(value):
+            continue
+        axes.axhline(value, color="#222222", linewidth=1.0, linestyle=(0, (4, 3)), zorder=1.5)
+        above = any(0 <= other - value < too_near for place, other in enumerate(values, 1) if place != boundary)
+        axes.annotate(
+            f"\u2265{boundary}: {value:.2f}", (n_grades + 0.22, value), xytext=(0, -2 if above else 2),
+            textcoords="offset points", ha="right", va="top" if above else "bottom", fontsize=8.5, color="#222222",
+        )  # fmt: skip
 
 
 def _violin(
     axes: Axes, at: float, grid: np.ndarray, density: np.ndarray, colour: str,
-    half_width: float = _HALF_WIDTH, label: str | None = None,
+    half_width: float = _HALF_WIDTH,
 ) -> None:  # fmt: skip
     reach = half_width * density / density.max()
     seen = reach > 0.004 * half_width
     first, last = int(np.argmax(seen)), len(seen) - int(np.argmax(seen[::-1]))
     grid, reach = grid[first:last], reach[first:last]
-    axes.fill_betweenx(
-        grid, at - reach, at + reach, facecolor=colour, edgecolor=colour, alpha=0.75, linewidth=0.8, label=label
-    )
+    axes.fill_betweenx(grid, at - reach, at + reach, facecolor=colour, edgecolor=colour, alpha=0.75, linewidth=0.8)
 
 
 def _mark(axes: Axes, at: float, value: float, half_width: float) -> None:
@@ -153,8 +174,7 @@ def _smooth(counts: np.ndarray, spread: float = 2.0) -> np.ndarray:
 
 def _kernel_density(values: np.ndarray, n_points: int = 200) -> tuple[np.ndarray, np.ndarray]:
     """Gaussian kernel density with Silverman's bandwidth, over the values' range and a little beyond."""
-    spread = min(values.std(), np.subtract(*np.quantile(values, [0.75, 0.25])) / 1.34 or values.std())
-    bandwidth = max(0.9 * spread * len(values) ** -0.2, 1e-3)
+    bandwidth = max(silverman_bandwidth(values), 1e-3)
     grid = np.linspace(values.min() - 2 * bandwidth, values.max() + 2 * bandwidth, n_points)
     return grid, np.exp(-0.5 * ((grid[:, None] - values) / bandwidth) ** 2).sum(axis=1)
 
@@ -167,4 +187,6 @@ def _occupied(histograms: list[SimilarityHistogram]) -> tuple[float, float]:
     """The similarity range that holds all but a thousandth of the pairs at either end, with some air."""
     lows = [_quantile(h.centres, h.counts.sum(axis=0), 0.001) for h in histograms if h.counts.sum()]
     highs = [_quantile(h.centres, h.counts.sum(axis=0), 0.999) for h in histograms if h.counts.sum()]
-    return max(-1.02, min(lows, default=-1) - 0.08), min(1.02, max(highs, default=1) + 0.08)
+    least, greatest = min(lows, default=-1.0), max(highs, default=1.0)
+    air = 0.04 * max(greatest - least, 0.5)
+    return least - 2 * air, greatest + 2 * air

@@ -44,8 +44,8 @@ def test_margins_of_several_models() -> None:
     values = {(2, 0): np.append(rng.normal(size=30), np.nan), (1, 0): np.array([0.1]), (2, 1): np.full(5, 0.2)}
     figure = plot_margins({"a": values, "b": values})
     assert len(figure.axes[0].collections) == 6
-    assert [t.get_text() for t in figure.axes[0].get_legend().get_texts()] == ["a", "b"]
-    assert figure.axes[0].get_xticklabels()[0].get_text() == "grade 2 over 0\nn=30"
+    assert [t.get_text() for t in figure.legends[0].get_texts()] == ["a", "b"]
+    assert figure.axes[0].get_xticklabels()[0].get_text() == "grade 2\nover grade 0\nn=30"
 
 
 @pytest.mark.parametrize("ending", ["png", "svg", "pdf"])
