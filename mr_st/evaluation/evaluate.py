@@ -156,9 +156,8 @@ def evaluate_system(
     separability = None
     if similarities is not None:
         check_pair_similarities(similarities, system.name)
-        overlaps = collection.overlaps()
-        values |= margin_metrics(judged, similarities, n_grades, overlaps, HARD_OVERLAP)
-        separability = separability_of(collection, similarities, overlaps, hard=HARD_OVERLAP, seed=seed)
+        values |= margin_metrics(judged, similarities, n_grades, collection.overlaps(), HARD_OVERLAP)
+        separability = separability_of(collection, similarities, seed=seed)
     return GradedReport.from_scores(
         collection,
         top,

@@ -27,7 +27,7 @@ class GradePair:
     Args:
         high, low: The two grades.
         n_high, n_low: Judged pairs of each.
-        margin_average, margin_worst: Mean over the queries that have both, ``n`` of them.
+        margin_average, margin_worst: Mean over the queries that have both, ``n`` of them; None where left out.
         margin_average_hard, margin_worst_hard: The same over hard pairs only; None where no token overlaps were given.
         auc_per_query: Mean over the queries that have both: how well each query's own pairs are ordered.
         auc_pooled: Over all pairs, whatever their query: what one threshold for all queries has to work with. ``n``:
@@ -39,8 +39,8 @@ class GradePair:
     low: int
     n_high: int
     n_low: int
-    margin_average: Interval
-    margin_worst: Interval
+    margin_average: Interval | None
+    margin_worst: Interval | None
     margin_average_hard: Interval | None
     margin_worst_hard: Interval | None
     auc_per_query: Interval
@@ -83,6 +83,7 @@ def separability(
     strata: Mapping[str, Sequence[str | None]] | None = None,
     *,
     hard: float = 0.7,
+    with_margins: bool = True,
     weigh: str = "pairs",
     n_resamples: int = 300,
     confidence: float = 0.95,
@@ -97,6 +98,7 @@ def separability(
         overlaps: float (m,), token overlap of each judged pair: adds the margins over hard pairs.
         strata: Attribute to the value of each query (n,), None where unknown: adds the stability of the thresholds.
         hard: The least overlap of a hard pair. Source: arXiv 2602.17654.
+        with_margins: Whether to work out the margins.
         weigh: What counts the same in thresholds and their F1: ``pairs`` or ``queries``.
         n_resamples: Bootstrap samples for pooled AUC, overlap and thresholds; means over queries take 2000.
         confidence: Nominal coverage of the intervals.
@@ -124,7 +126,7 @@ def separability(
     counts = counts.reshape(n_grades, grid.n_points, -1)
     whole = np.bincount(cells, minlength=n_grades * grid.n_points).reshape(n_grades, grid.n_points, 1)
     of_grade = whole.sum(axis=(1, 2)).tolist()
-    means = _means(judged, similarities, n_grades, is_hard, confidence, seed)
+    means = _means(judged, similarities, n_grades, is_hard, with_margins, confidence, seed)
     pairs = []
     for high, low in grade_pairs(n_grades):
         queries = np.unique(judged.query_of_pair[(judged.grades == high) | (judged.grades == low)])
@@ -162,17 +164,17 @@ _MEANS = ("margin_average", "margin_worst", "margin_average_hard", "margin_worst
 
 
 def _means(
-    judged: Judged, similarities: np.ndarray, n_grades: int, is_hard: np.ndarray | None, confidence: float, seed: int
-) -> dict[tuple[str, int, int], Interval]:
+    judged: Judged, similarities: np.ndarray, n_grades: int, is_hard: np.ndarray | None, with_margins: bool,
+    confidence: float, seed: int,
+) -> dict[tuple[str, int, int], Interval]:  # fmt: skip
     """Every figure that is a mean over queries, by its name and grades."""
     values = {}
     for high, low in grade_pairs(n_grades):
         for suffix, counted in (("", None), ("_hard", is_hard)):
-            if suffix and counted is None:
-                continue
-            found = margins(judged, similarities, high, low, counted)
-            values[f"margin_average{suffix}", high, low] = found.average
-            values[f"margin_worst{suffix}", high, low] = found.worst
+            if with_margins and not (suffix and counted is None):
+                found = margins(judged, similarities, high, low, counted)
+                values[f"margin_average{suffix}", high, low] = found.average
+                values[f"margin_worst{suffix}", high, low] = found.worst
         values["auc_per_query", high, low] = auc_per_query(judged, similarities, high, low)
     return {name: bootstrap_interval(of_queries, seed, confidence=confidence) for name, of_queries in values.items()}
 
