@@ -9,7 +9,21 @@ from typing import Annotated
 import typer
 
 import mr_st
-from mr_st.cli import annotate, compare, data, evaluate, hub, job, leaderboard, mine, results, search, tasks
+from mr_st.cli import (
+    annotate,
+    compare,
+    data,
+    evaluate,
+    hub,
+    job,
+    leaderboard,
+    mine,
+    results,
+    search,
+    separability,
+    side_by_side,
+    tasks,
+)
 from mr_st.errors import MrStError
 
 __all__ = ["app", "main"]
@@ -46,6 +60,8 @@ search.add_to(app)
 annotate.add_to(app)
 evaluate.add_to(app)
 compare.add_to(app)
+separability.add_to(app)
+side_by_side.add_to(app)
 hub.add_to(app)
 leaderboard.add_to(app)
 tasks.add_to(app)

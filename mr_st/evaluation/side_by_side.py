@@ -26,6 +26,7 @@ N_DRAWS = 12_000
 """How many queries are drawn. Source: arXiv 2602.17654, section 5.2."""
 
 _EQUAL = 1e-9
+_JUDGED_APART = 0.05  # a difference of the judged share that is worth a word
 
 
 @dataclass(frozen=True)
@@ -38,7 +39,8 @@ class Arms:
         relative: The same as a share of the control's mean.
         p_value: Two-sided paired permutation test; all draws of a query change sign together.
         won, lost, equal: Share of the searches on which the treatment is better, worse, equal; they sum to 1.
-        judged_control, judged_treatment: Mean share of the first k that somebody judged.
+        judged_control, judged_treatment: Mean share of the first k that somebody judged, over the queries where
+            something was found.
         overlap: Mean share of the first k that both lists hold.
         n_effective: How many equally frequent queries would tell as much.
     """
@@ -212,6 +214,10 @@ def side_by_side(
     ]
     overlaps = _overlaps(control, treatment, pairs.query_ids, k)
     per_query = pairs.a, pairs.b, judged[0], judged[1], overlaps
+    traffic, uniform = (
+        _arms(weights.astype(np.float64), *per_query, seed=sample.seed) for weights in (sample.draws, sample.once)
+    )
+    notes = protocol_notes(control, treatment, without=("prompts", "max_seq_length", "search"))
     return SideBySide(
         task_name=control.task_name,
         split=control.split,
@@ -221,13 +227,13 @@ def side_by_side(
         revisions=(control.revision, treatment.revision),
         swaps=swaps_between(control, treatment),
         sample=sample,
-        traffic=_arms(sample.draws.astype(np.float64), *per_query, seed=sample.seed),
-        uniform=_arms(sample.once.astype(np.float64), *per_query, seed=sample.seed),
+        traffic=traffic,
+        uniform=uniform,
         query_ids=pairs.query_ids,
         a=pairs.a,
         b=pairs.b,
         overlaps=overlaps,
-        notes=protocol_notes(control, treatment, without=("prompts", "max_seq_length", "search")),
+        notes=notes + _judged_note(uniform, k),
     )
 
 
@@ -254,10 +260,10 @@ def _arms(
     overlaps: np.ndarray, seed: int,
 ) -> Arms:  # fmt: skip
     differences = b - a
-    total = weights.sum()
 
     def mean(values: np.ndarray) -> float:
-        return float((weights * values).sum() / total) if total else float("nan")
+        of = np.where(np.isnan(values), 0.0, weights)  # an empty list has no judged share
+        return float((of * np.nan_to_num(values)).sum() / of.sum()) if of.any() else float("nan")
 
     return Arms(
         control=mean(a),
@@ -265,9 +271,9 @@ def _arms(
         difference=ratio_interval(weights * differences, weights),
         relative=ratio_interval(weights * differences, weights * a),
         p_value=paired_permutation_test(np.zeros(len(a)), weights * differences, seed),
-        won=mean(differences > _EQUAL),
-        lost=mean(differences < -_EQUAL),
-        equal=mean(np.abs(differences) <= _EQUAL),
+        won=mean((differences > _EQUAL).astype(float)),
+        lost=mean((differences < -_EQUAL).astype(float)),
+        equal=mean((np.abs(differences) <= _EQUAL).astype(float)),
         judged_control=mean(judged_a),
         judged_treatment=mean(judged_b),
         overlap=mean(overlaps),
@@ -292,6 +298,18 @@ def top_items(report: GradedReport, k: int) -> dict[str, list[str]]:
     for query_id, item_id in zip(run["query_id"].to_pylist(), run["item_id"].to_pylist(), strict=True):
         found.setdefault(query_id, []).append(item_id)
     return found
+
+
+def _judged_note(arms: Arms, k: int) -> list[str]:
+    """A warning where one arm finds many more unjudged items than the other."""
+    a, b = arms.judged_control, arms.judged_treatment
+    if not abs(a - b) >= _JUDGED_APART:
+        return []
+    name = "control" if a < b else "treatment"
+    return [
+        f"judged@{k} is {a:.1%} and {b:.1%}: unjudged items count as grade 0, so the {name} may be better than it "
+        "seems"
+    ]
 
 
 def _check_cutoff(k: int) -> None:

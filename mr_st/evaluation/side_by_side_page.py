@@ -92,7 +92,7 @@ def summary_rows(found: SideBySide) -> list[tuple[str, list[str]]]:
         ("won, lost, equal", [f"{arms.won:.1%}, {arms.lost:.1%}, {arms.equal:.1%}" for arms in ways]),
         (f"judged@{k}, control and treatment", [f"{a.judged_control:.1%}, {a.judged_treatment:.1%}" for a in ways]),
         (f"overlap of the lists at {k}", [f"{arms.overlap:.1%}" for arms in ways]),
-        ("queries, and what they tell as much as", [f"{a.difference.n:,}, {a.n_effective:,.0f}" for a in ways]),
+        ("distinct queries (effective number)", [f"{a.difference.n:,} ({a.n_effective:,.0f})" for a in ways]),
     ]
 
 

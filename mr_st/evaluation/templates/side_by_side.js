@@ -29,12 +29,19 @@
   function gradeMark(grade) {
     if (grade === null) return element("span", "grade unjudged", "not judged");
     const name = `${grade} ${data.grades[grade] ?? ""}`.trim();
-    const mark = element("span", `grade g${Math.min(grade, 3)}`, name);
+    const mark = element("span", `grade g${Math.min(grade, 3)}`);
     mark.title = name;
+    mark.append(element("span", "", name));
     return mark;
   }
 
-  function arm(name, list, other) {
+  function place(item, i, other, isTreatment) {
+    const there = other.findIndex(([one]) => one === item);
+    if (there < 0) return isTreatment ? "new" : "gone";
+    return isTreatment && there !== i ? `was ${there + 1}` : "";
+  }
+
+  function arm(name, list, other, isTreatment) {
     const box = element("div", "arm");
     box.append(element("h4", "", name));
     if (!list.length) {
@@ -50,11 +57,7 @@
       text.dir = "auto";
       text.title = `${id}: ${title}`;
       cell.append(text);
-      if (other) {
-        const was = other.findIndex(([there]) => there === item);
-        if (was !== i) cell.append(element("span", "was", was < 0 ? "new" : `was ${was + 1}`));
-      }
-      line.append(element("span", "rank", String(i + 1)), cell, gradeMark(grade));
+      line.append(element("span", "rank", String(i + 1)), cell, element("span", "was", place(item, i, other, isTreatment)), gradeMark(grade));
       return line;
     }));
     box.append(lines);
@@ -74,7 +77,7 @@
     if (data.byFrequency) more.unshift(`drawn ${many(query.draws, "time", "times")}`);
     head.append(element("span", "soft small", more.join(", ")));
     const arms = element("div", "arms");
-    arms.append(arm("Control", query.lists[0]), arm("Treatment", query.lists[1], query.lists[0]));
+    arms.append(arm("Control", query.lists[0], query.lists[1], false), arm("Treatment", query.lists[1], query.lists[0], true));
     box.append(head, arms);
     return box;
   }
