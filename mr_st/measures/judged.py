@@ -9,6 +9,7 @@ import numpy as np
 __all__ = ["ABSENT", "UNJUDGED", "Judged"]
 
 _SCRATCH = 1 << 21  # cells of the table that grades are looked up in: bytes that stay in a core's cache
+_LEAST_ROWS = 16  # of it, however wide: each pass has its price
 _WIDEST = 1 << 27  # item rows from which the table is not worth its memory
 
 UNJUDGED = -1
@@ -106,7 +107,7 @@ class Judged:
         if width > _WIDEST:
             return self._look_up_by_search(item_ids)
         # a few queries at a time, each item row a cell; the last cell of a row is that of no item
-        n_rows = max(1, min(_SCRATCH // width, self.n_queries))
+        n_rows = max(1, min(self.n_queries, max(_SCRATCH // width, min(_LEAST_ROWS, _WIDEST // width))))
         found = np.empty(item_ids.shape, dtype=self._grade_type)
         known = self.grades.astype(found.dtype)
         scratch = np.full((n_rows, width), UNJUDGED, dtype=found.dtype)
@@ -158,7 +159,7 @@ class Judged:
         k = int(self.per_query.max(initial=0)) if k is None else k
         queries, n_grades = self.query_of_pair, int(self.grades.max(initial=0)) + 1
         grades = queries * n_grades + (n_grades - 1 - self.grades)  # one number a pair: sorts faster than two keys
-        grades.sort()
+        grades.sort(kind="stable")  # runs of equal queries: a fifth of the default's time
         grades = n_grades - 1 - (grades - queries * n_grades)
         place = np.arange(self.n_pairs) - self.offsets[queries]
         best = np.full((self.n_queries, k), ABSENT, dtype=np.int64)

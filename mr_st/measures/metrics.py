@@ -44,7 +44,7 @@ def ndcg(
         >>> ndcg(np.array([[0.0, 1.0]]), [[1.0, 0.0]], k=(1, 10)).round(4).tolist()
         [[0.0, 0.6309]]
     """
-    best = _discounted(-np.sort(-_padded(ideal_gains), axis=1), k)
+    best = _discounted(_best_first(_padded(ideal_gains)), k)
     return np.divide(
         _discounted(np.asarray(ranked_gains, dtype=np.float64), k), best, out=np.zeros(best.shape), where=best > 0
     )
@@ -117,7 +117,7 @@ def average_precision(
         [[0.25, 0.4167]]
     """
     relevant = _relevant(ranked_grades, grade)
-    rows, places = np.nonzero(relevant)
+    rows, places = _where(relevant)
     found = np.bincount(rows, minlength=len(relevant))
     so_far = np.arange(1, len(rows) + 1) - (np.cumsum(found) - found)[rows]
     return _share(_summed(rows, places, so_far / (places + 1), relevant.shape, k), n_relevant, empty)
@@ -174,13 +174,25 @@ def _relevant(ranked_grades: np.ndarray, grade: int) -> np.ndarray:
     return np.asarray(ranked_grades) >= grade
 
 
+def _where(mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """``np.nonzero`` of a table, in a fraction of its time."""
+    cells = np.flatnonzero(mask)
+    rows = np.repeat(np.arange(len(mask)), np.count_nonzero(mask, axis=1))
+    return rows, cells - rows * mask.shape[1]
+
+
+def _best_first(gains: np.ndarray) -> np.ndarray:
+    is_sorted = not (gains[:, 1:] > gains[:, :-1]).any()
+    return gains if is_sorted else -np.sort(-gains, axis=1)
+
+
 def _discounted(gains: np.ndarray, k: int | Sequence[int] | None) -> np.ndarray:
-    rows, places = np.nonzero(gains)
+    rows, places = _where(gains != 0)
     return _summed(rows, places, gains[rows, places] / np.log2(places + 2.0), gains.shape, k)
 
 
 def _counted(mask: np.ndarray, k: int | Sequence[int] | None) -> np.ndarray:
-    rows, places = np.nonzero(mask)
+    rows, places = _where(mask)
     return _summed(rows, places, None, mask.shape, k)
 
 
