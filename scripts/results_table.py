@@ -1,0 +1,155 @@
+#!/usr/bin/env python3
+"""BM25, MiniLM, their hybrid, and a recipe's stage-1 and stage-2 models on one task each: docs/results.md and .json.
+
+    mr-st demo --out runs/quickstart
+    mr-st run model_cards/mr-minilm-esci-sample/recipe.yaml --data ESCI --out runs/esci
+    scripts/results_table.py --marketplace runs/quickstart --esci runs/esci --esci-data ESCI --docs
+
+A corpus is measured where its run is given; without --docs the tables are printed and nothing is written there.
+Vectors and reports are kept in --work, so that a second call is quick.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from doc_pages import DOCS, interval_cell, p_cell, put_into_docs, read_json_or_nothing
+
+from mr_st import __version__
+from mr_st.evaluation import BiEncoder, GradedReport, System, compare
+from mr_st.evaluation.systems import Bm25System, HybridSystem
+from mr_st.evaluation.wording import protocol_line
+from mr_st.files import write_json
+from mr_st.measures import holm
+from mr_st.models import load_sentence_transformer
+from mr_st.tasks import get_task
+
+JSON, PAGE = DOCS / "results.json", DOCS / "results.md"
+METRICS = {
+    "ndcg@10": "NDCG@10", "recall@10": "Recall@10", "recall@100": "Recall@100", "precision@10": "Precision@10",
+    "judged@10": "judged@10", "margin_average_2_0": "margin 2-0, average", "margin_worst_2_0": "worst case",
+}  # fmt: skip
+TITLES = {
+    "bm25": "BM25", "minilm": "MiniLM, no training", "hybrid": "MiniLM and BM25, RRF", "stage1": "stage 1",
+    "stage2": "stage 2", "stage2-hybrid": "stage 2 and BM25, RRF",
+}  # fmt: skip
+COMMANDS = {
+    "marketplace": "scripts/results_table.py --marketplace runs/quickstart --docs",
+    "esci": "scripts/results_table.py --esci runs/esci --esci-data ESCI --docs",
+}
+PROTOCOL = (
+    "corpus", "n_items", "split", "n_queries", "n_queries_left_out", "n_judged_pairs", "grades", "gains", "item_text",
+    "dataset", "interval",
+)  # fmt: skip
+DIFFERENCES = (("minilm", "bm25"), ("minilm", "hybrid"), ("minilm", "stage1"), ("minilm", "stage2"),
+               ("stage1", "stage2"), ("bm25", "stage2"), ("hybrid", "stage2-hybrid"),
+               ("stage2", "stage2-hybrid"))  # fmt: skip
+
+
+def systems_of(run: Path, work: Path) -> dict[str, Callable[[], System]]:
+    """What makes each system; models come from the run's folder."""
+
+    def model(where: str, name: str) -> BiEncoder:
+        return BiEncoder(load_sentence_transformer(where), name, store=work / "vectors", show_progress=True)
+
+    def hybrid(where: str, dense: str, name: str) -> HybridSystem:
+        return HybridSystem({"dense": model(where, dense), "lexical": Bm25System()}, name=name)
+
+    stage = {name: str(run / name / "model") for name in ("stage1", "stage2")}
+    return {
+        "bm25": lambda: Bm25System(name="table/bm25"),
+        "minilm": lambda: model("minilm", "table/minilm"),
+        "hybrid": lambda: hybrid("minilm", "table/minilm", "table/hybrid"),
+        "stage1": lambda: model(stage["stage1"], "table/stage1"),
+        "stage2": lambda: model(stage["stage2"], "table/stage2"),
+        "stage2-hybrid": lambda: hybrid(stage["stage2"], "table/stage2", "table/stage2-hybrid"),
+    }
+
+
+def measure(task: Any, run: Path, work: Path) -> dict[str, Any]:
+    """Every system on the task's test queries: figures, paired differences, and NDCG@10 on the task's subsets."""
+    reports: dict[str, GradedReport] = {}
+    parts: dict[str, dict[str, Any]] = {}
+    for name, make in systems_of(run, work).items():
+        found = task.reports(make())
+        reports[name] = found["default"]
+        for subset, report in found.items():
+            report.save(work / "results")
+            parts.setdefault(subset, {})[name] = report["ndcg@10"].to_dict()
+    compared = {f"{a}|{b}": compare(reports[a], reports[b]) for a, b in DIFFERENCES}
+    adjusted = holm([of.p_value for of in compared.values()])
+    protocol = reports["minilm"].protocol
+    return {
+        "protocol": {key: value for key, value in protocol.items() if key in PROTOCOL},
+        "protocol_line": protocol_line(protocol),
+        "systems": {
+            name: {
+                "revision": report.revision,
+                "settings": report.protocol["system"],
+                "metrics": {metric: report[metric].to_dict() for metric in METRICS if metric in report.metrics},
+            }
+            for name, report in reports.items()
+        },
+        "differences": {
+            pair: {**of.interval.to_dict(), "p": of.p_value, "p_holm": float(p), "wins": of.wins, "losses": of.losses}
+            for (pair, of), p in zip(compared.items(), adjusted, strict=True)
+        },
+        "subsets": {subset: found for subset, found in parts.items() if subset != "default"},
+        "mr_st": __version__,
+    }
+
+
+def section(found: Mapping[str, Any], command: str) -> str:
+    """One corpus as Markdown."""
+    lines = [f"{found['protocol_line']}. Brackets: 95 % interval over queries. `{command}`", ""]
+    lines += ["| | " + " | ".join(METRICS.values()) + " |", "|---" * (len(METRICS) + 1) + "|"]
+    for name, system in found["systems"].items():
+        cells = [interval_cell(system["metrics"][m]) if m in system["metrics"] else "" for m in METRICS]
+        lines.append(f"| {TITLES[name]} | {' | '.join(cells)} |")
+    lines += ["", "| NDCG@10 | difference | p | p, Holm | won / lost |", "|---|---|---|---|---|"]
+    for pair, of in found["differences"].items():
+        a, b = (TITLES[name] for name in pair.split("|"))
+        lines.append(
+            f"| {b}, less {a} | {interval_cell(of, '+.3f')} | {p_cell(of['p'])} | {p_cell(of['p_holm'])} | "
+            f"{of['wins']} / {of['losses']} |"
+        )
+    if found["subsets"]:
+        names = list(found["systems"])
+        lines += ["", "| NDCG@10 on | queries | " + " | ".join(TITLES[name] for name in names) + " |"]
+        lines += ["|---" * (len(names) + 2) + "|"]
+        for subset, of in found["subsets"].items():
+            cells = [interval_cell(of[name]) for name in names]
+            lines.append(f"| {subset} | {of[names[0]]['n']} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--marketplace", type=Path, metavar="RUN", help="the folder of mr-st demo")
+    parser.add_argument("--esci", type=Path, metavar="RUN", help="the folder of the ESCI sample's recipe")
+    parser.add_argument("--esci-data", type=Path, metavar="FOLDER", help="the ESCI sample")
+    parser.add_argument("--work", type=Path, default=Path("build/results_table"), help="vectors and reports, kept")
+    parser.add_argument("--docs", action="store_true", help="write docs/results.json and docs/results.md's tables")
+    options = parser.parse_args()
+    if options.esci and not options.esci_data:
+        parser.error("--esci needs --esci-data")
+    tasks: dict[str, tuple[Path, Callable[[], Any]]] = {}
+    if options.marketplace:
+        tasks["marketplace"] = (options.marketplace, lambda: get_task("MarketplaceRetrieval"))
+    if options.esci:
+        tasks["esci"] = (options.esci, lambda: get_task("ESCIRetrieval", path=options.esci_data))
+    if not tasks:
+        parser.error("nothing to measure: give --marketplace, --esci or both")
+    for corpus, (run, make) in tasks.items():
+        found = measure(make(), run, options.work)
+        if options.docs:
+            write_json(JSON, {**read_json_or_nothing(JSON), corpus: found})
+            put_into_docs(PAGE, corpus, section(found, COMMANDS[corpus]))
+        print(section(found, COMMANDS[corpus]))
+
+
+if __name__ == "__main__":
+    main()
