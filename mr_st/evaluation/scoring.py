@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -10,7 +10,9 @@ from mr_st.errors import UsageError
 from mr_st.grades import GradeScale
 from mr_st.measures import (
     Judged,
+    NamedRun,
     average_precision,
+    gain_table,
     gains_of,
     grade_pairs,
     judged_share,
@@ -30,6 +32,7 @@ __all__ = [
     "pair_similarities",
     "rank_judged",
     "ranking_metrics",
+    "score_run",
 ]
 
 _PAIR_BLOCK = 65_536
@@ -99,6 +102,54 @@ def ranking_metrics(
         tables["mrr@{}" + suffix] = first
     tables["judged@{}"] = judged_share(grades, ks)
     return {name.format(k): table[:, at].copy() for name, table in tables.items() for at, k in enumerate(ks)}
+
+
+def score_run(
+    run: Mapping[str, Mapping[str, float]],
+    qrels: Mapping[str, Mapping[str, int]],
+    *,
+    ks: Sequence[int] = (10, 50, 100),
+    gains: str | Sequence[float] = "linear",
+    n_grades: int | None = None,
+    ties: str = "trec_eval",
+    count_missing: bool = False,
+    empty: float = 0.0,
+) -> tuple[list[str], dict[str, np.ndarray]]:
+    """Score a run given by names, with trec_eval's figures: the metrics of :func:`ranking_metrics` for each query.
+
+    Which queries count is written at :meth:`NamedRun.from_dicts <mr_st.measures.NamedRun.from_dicts>`.
+
+    Args:
+        run: Query id to item id to score.
+        qrels: Query id to item id to grade, as pytrec_eval takes them.
+        ks: Cut-offs.
+        gains: Of NDCG (:func:`mr_st.measures.gain_table`).
+        n_grades: Number of grades; None for as many as the qrels show, two at least.
+        ties: ``trec_eval`` or ``given``.
+        count_missing: Keep judged queries that the run lacks.
+        empty: Recall, map and mrr of a query with nothing relevant: 0 as trec_eval, or NaN.
+
+    Returns:
+        The query ids, and metric name to float64 (n,) in their order.
+
+    Raises:
+        UsageError: no query is both judged and in the run, a grade beyond ``n_grades``, or what the parts refuse.
+
+    Example:
+        >>> queries, found = score_run({"q": {"a": 0.9, "b": 0.5}}, {"q": {"b": 1}}, ks=(1, 2))
+        >>> queries, found["mrr@2"].tolist(), found["precision@1"].tolist()
+        (['q'], [0.5], [0.0])
+    """
+    ks = check_cutoffs(ks)
+    named = NamedRun.from_dicts(run, qrels, ties=ties, count_missing=count_missing)
+    if not named.query_ids:
+        raise UsageError(f"none of the {len(run)} queries of the run is among the {len(qrels)} that are judged")
+    best = int(named.judged.grades.max(initial=0))
+    n_grades = max(2, best + 1) if n_grades is None else n_grades
+    if best >= n_grades:
+        raise UsageError(f"the qrels hold grade {best}, outside the scale 0..{n_grades - 1}; give n_grades={best + 1}")
+    scale = GradeScale(tuple(str(grade) for grade in range(n_grades)), gain_table(gains, n_grades))
+    return named.query_ids, ranking_metrics(named.judged, named.ids, ks, scale, empty=empty)
 
 
 def margin_metrics(

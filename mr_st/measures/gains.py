@@ -42,16 +42,16 @@ def gain_table(scheme: str | Sequence[float], n_grades: int) -> tuple[float, ...
     if n_grades < 2:
         raise UsageError(f"a scale needs two or more grades, got {n_grades}")
     found: Sequence[float]
-    if scheme == "linear":
+    if not isinstance(scheme, str):
+        found = scheme
+    elif scheme == "linear":
         found = [grade / (n_grades - 1) for grade in range(n_grades)]
     elif scheme == "exponential":
         # (2^g - 1) / (2^top - 1), divided through by 2^top so that many grades do not overflow
         top = n_grades - 1
         found = [(2.0 ** (grade - top) - 2.0**-top) / (1 - 2.0**-top) for grade in range(n_grades)]
-    elif isinstance(scheme, str):
-        found = _numbers(scheme)
     else:
-        found = scheme
+        found = _numbers(scheme)
     table = tuple(float(gain) for gain in found)
     if len(table) != n_grades:
         raise UsageError(f"{len(table)} gains for {n_grades} grades; give one a grade, lowest first")

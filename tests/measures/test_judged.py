@@ -30,6 +30,7 @@ def test_counts_and_best(judged: Judged) -> None:
     assert judged.count_at_least(2).tolist() == [1, 0, 1]
     assert judged.best_grades(2).tolist() == [[2, 1], [ABSENT, ABSENT], [2, 1]]
     assert judged.best_grades(4)[2].tolist() == [2, 1, 0, ABSENT]
+    assert judged.best_grades().tolist() == [[2, 1, ABSENT], [ABSENT] * 3, [2, 1, 0]]
 
 
 def test_take_renumbers(judged: Judged) -> None:
@@ -37,6 +38,28 @@ def test_take_renumbers(judged: Judged) -> None:
     assert some.items.tolist() == [0, 4, 7, 4, 9]
     assert some.offsets.tolist() == [0, 3, 5]
     assert judged.take(np.array([True, False, True])).per_query.tolist() == [2, 3]
+
+
+@pytest.mark.parametrize("n_items", [40, 300_000, 1 << 40])
+def test_look_up_of_catalogues_of_any_size(n_items: int) -> None:
+    """Small ones in one table, larger ones in several, row numbers beyond any table by search."""
+    rng = np.random.default_rng(n_items)
+    n = 50
+    pool = np.unique(rng.integers(0, n_items, size=30))
+    rows, columns = np.nonzero(rng.random((n, len(pool))) < 0.4)
+    grades = rng.integers(0, 3, size=len(rows))
+    judged = Judged.from_pairs(rows, pool[columns], grades, n)
+    known = dict(zip(zip(rows.tolist(), pool[columns].tolist(), strict=True), grades.tolist(), strict=True))
+    ids = rng.choice(np.concatenate([pool, [-1, n_items - 1]]), size=(n, 25))
+    expected = [[ABSENT if i < 0 else known.get((q, i), UNJUDGED) for i in row] for q, row in enumerate(ids.tolist())]
+    assert judged.look_up(ids).tolist() == expected
+    assert judged.look_up(ids).dtype == np.int8
+
+
+def test_grades_beyond_a_byte_are_kept() -> None:
+    judged = Judged.from_pairs([0, 0], [1, 2], [1000, 127], 1)
+    assert judged.look_up(np.array([[2, 1, 0]])).tolist() == [[127, 1000, UNJUDGED]]
+    assert judged.best_grades().tolist() == [[1000, 127]]
 
 
 def test_no_judgment_at_all() -> None:
