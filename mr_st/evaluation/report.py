@@ -14,7 +14,7 @@ import pyarrow.compute
 from mr_st.errors import UsageError
 from mr_st.evaluation.attributes import ATTRIBUTES, matching
 from mr_st.evaluation.scoring import main_metric
-from mr_st.measures import INTERVAL_METHOD, Interval, SimilarityHistogram, bootstrap_interval
+from mr_st.measures import INTERVAL_METHOD, Interval, SimilarityHistogram, bootstrap_intervals
 
 if TYPE_CHECKING:
     from mr_st.evaluation.collection import Collection
@@ -125,12 +125,13 @@ class GradedReport:
         how = self.protocol["interval"]
         part = replace(self, per_query=per_query, subset=subset, similarities=None, separability=None)
         ids = pa.array(per_query["query_id"].to_pylist(), pa.string())
-        metrics = {name: bootstrap_interval(part.values(name), how["seed"], how["n_resamples"], how["confidence"])
-                   for name in self.metrics}  # fmt: skip
+        values = {name: part.values(name) for name in self.metrics}
+        metrics = bootstrap_intervals(values, how["seed"], how["n_resamples"], how["confidence"])
         protocol = {
             **self.protocol,
             "n_queries": len(ids),
             "n_judged_pairs": int(np.sum(per_query["n_judged"].to_numpy())),
+            "interval": {**how, "method": INTERVAL_METHOD},  # these were made now, whatever made the whole's
             "subset": {"name": subset, "where": dict(where)},
         }
         run = self.run.filter(pa.compute.is_in(self.run["query_id"], ids))
@@ -209,9 +210,7 @@ class GradedReport:
             task_name=task_name,
             model_name=model_name,
             revision=revision,
-            metrics={
-                name: bootstrap_interval(value, seed, n_resamples, _CONFIDENCE) for name, value in values.items()
-            },
+            metrics=bootstrap_intervals(values, seed, n_resamples, _CONFIDENCE),
             per_query=pa.table(columns),
             run=run_table(collection, top),
             similarities=similarities,

@@ -5,18 +5,13 @@ from mr_st.measures.boundaries import Boundary, Stratum, boundaries
 from mr_st.measures.densities import overlap_coefficient
 from mr_st.measures.gains import GAIN_SCHEMES, gain_table, gains_of
 from mr_st.measures.histograms import SimilarityHistogram, ThresholdCurve, similarity_histogram, threshold_curve
+from mr_st.measures.intervals import INTERVAL_METHOD, Interval, bootstrap_interval, bootstrap_intervals
 from mr_st.measures.judged import ABSENT, UNJUDGED, Judged
 from mr_st.measures.margins import Margins, grade_pairs, margins
 from mr_st.measures.metrics import average_precision, judged_share, ndcg, precision, recall, reciprocal_rank
 from mr_st.measures.plots import plot_margins, plot_similarity_by_grade, save_figure
 from mr_st.measures.separability import GradePair, Separability, separability
-from mr_st.measures.significance import (
-    INTERVAL_METHOD,
-    Interval,
-    bootstrap_interval,
-    paired_bootstrap,
-    paired_permutation_test,
-)
+from mr_st.measures.significance import holm, paired_bootstrap, paired_permutation_test
 from mr_st.measures.thresholds import Threshold, best_threshold, score_threshold
 from mr_st.measures.trec import NamedRun, run_order, trec_order
 
@@ -41,10 +36,12 @@ __all__ = [
     "average_precision",
     "best_threshold",
     "bootstrap_interval",
+    "bootstrap_intervals",
     "boundaries",
     "gain_table",
     "gains_of",
     "grade_pairs",
+    "holm",
     "judged_share",
     "margins",
     "ndcg",

@@ -1,140 +1,47 @@
-"""How sure a mean over queries is: BCa bootstrap intervals, and the paired sign-flip permutation test."""
+"""Whether two systems differ: the paired sign-flip permutation test, and Holm's correction over several of them."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from math import isnan, sqrt
-
 import numpy as np
-from scipy.stats import norm
-from scipy.stats import t as student
+
+from mr_st.measures.bca import BCA_METHOD, bca_interval
+from mr_st.measures.intervals import INTERVAL_METHOD, Interval, bootstrap_interval, bootstrap_intervals
 
 __all__ = [
+    "BCA_METHOD",
     "INTERVAL_METHOD",
     "Interval",
     "bca_interval",
     "bootstrap_interval",
+    "bootstrap_intervals",
+    "holm",
     "paired_bootstrap",
     "paired_permutation_test",
 ]
 
-INTERVAL_METHOD = "BCa bootstrap over queries, widened for small n"
-"""What every interval of a report was made with."""
-
-_BLOCK = 4_000_000  # resampled values held at once
+_BLOCK = 4_000_000  # signs held at once
 
 
-@dataclass(frozen=True)
-class Interval:
-    """A mean over queries with its confidence interval.
-
-    Args:
-        value: The mean; NaN when ``n`` is 0.
-        low, high: Ends of the interval; NaN when ``n`` is below 2 (one query tells nothing of the spread).
-        n: How many queries the mean is over.
-    """
-
-    value: float
-    low: float
-    high: float
-    n: int
-
-    @property
-    def half_width(self) -> float:
-        """Half the length of the interval."""
-        return (self.high - self.low) / 2
-
-    def to_dict(self) -> dict[str, float | int | None]:
-        """The interval ready for JSON, NaN as None.
-
-        Example:
-            >>> Interval(0.5, float("nan"), float("nan"), 1).to_dict()
-            {'value': 0.5, 'low': None, 'high': None, 'n': 1}
-        """
-        return {k: None if isnan(v) else v for k, v in vars(self).items()}
-
-    def __str__(self) -> str:
-        return f"{self.value:.4f} [{self.low:.4f}, {self.high:.4f}] (n={self.n})"
-
-
-def bootstrap_interval(
-    values: np.ndarray, seed: int = 0, n_resamples: int = 2000, confidence: float = 0.95
+def paired_bootstrap(
+    a: np.ndarray, b: np.ndarray, seed: int = 0, n_resamples: int = 10_000, confidence: float = 0.95
 ) -> Interval:
-    """Mean of per-query values with its bias-corrected and accelerated bootstrap interval.
-
-    The quantiles are taken a little further out than plain BCa takes them, by the factor that makes a bootstrap of a
-    normal sample as wide as Student's t interval, since plain BCa covers too little below some 100 queries.
-
-    Args:
-        values: float (n,), one value a query; NaN (undefined for the query) is left out.
-        seed: Seed of the resampling.
-        n_resamples: Number of bootstrap samples.
-        confidence: Nominal coverage, between 0 and 1.
-
-    Returns:
-        The interval. All values equal: low = high = value (the sample shows no spread).
-
-    Source: Efron, 1987 (BCa); Hesterberg, 2015, section 3.2 (the widening).
-
-    Example:
-        >>> bootstrap_interval(np.array([0.5, 0.5]))
-        Interval(value=0.5, low=0.5, high=0.5, n=2)
-    """
-    values = np.asarray(values, dtype=np.float64)
-    values = values[~np.isnan(values)]
-    n = len(values)
-    if n == 0:
-        return Interval(np.nan, np.nan, np.nan, 0)
-    mean = float(values.mean())
-    if n == 1:
-        return Interval(mean, np.nan, np.nan, 1)
-    if np.ptp(values) == 0:
-        return Interval(mean, mean, mean, n)
-    return bca_interval(mean, _resampled_means(values, seed, n_resamples), values - mean, confidence)
-
-
-def bca_interval(value: float, resampled: np.ndarray, influence: np.ndarray, confidence: float = 0.95) -> Interval:
-    """The bias-corrected and accelerated interval of any figure over queries, from its bootstrap values.
-
-    Args:
-        value: The figure over all n queries.
-        resampled: float (R,), the figure over each resample of n queries.
-        influence: float (n,), how far each query moves the figure: for a mean its value less the mean; else, up to a
-            factor, the figure over all queries less that without the query (jackknife).
-        confidence: Nominal coverage, between 0 and 1.
-
-    Returns:
-        The interval, widened as :func:`bootstrap_interval` tells; value = low = high where no query moves the figure.
-    """
-    n, n_resamples = len(influence), len(resampled)
-    spread = (influence**2).sum()
-    if spread == 0:
-        return Interval(value, value, value, n)
-    below = (np.count_nonzero(resampled < value) + 0.5 * np.count_nonzero(resampled == value)) / n_resamples
-    bias = norm.ppf(np.clip(below, 1 / n_resamples, 1 - 1 / n_resamples))
-    acceleration = (influence**3).sum() / (6 * spread**1.5)
-    reach = sqrt(n / (n - 1)) * student.ppf((1 + confidence) / 2, n - 1)
-    z = bias + np.array([-reach, reach])
-    levels = norm.cdf(bias + z / np.maximum(1 - acceleration * z, 1e-3))
-    low, high = np.quantile(resampled, levels)
-    return Interval(value, float(low), float(high), n)
-
-
-def paired_bootstrap(a: np.ndarray, b: np.ndarray, seed: int = 0, n_resamples: int = 10_000) -> Interval:
     """Mean of ``b - a`` over the queries where both are defined, with its interval.
 
     Args:
         a, b: float (n,), the same queries in the same order; NaN is left out.
         seed: Seed of the resampling.
         n_resamples: Number of bootstrap samples.
+        confidence: Nominal coverage, between 0 and 1.
     """
-    return bootstrap_interval(_differences(a, b), seed, n_resamples)
+    return bootstrap_interval(_differences(a, b), seed, n_resamples, confidence)
 
 
 def paired_permutation_test(a: np.ndarray, b: np.ndarray, seed: int = 0, n_resamples: int = 10_000) -> float:
-    """Two-sided p-value of "the two systems are exchangeable query by query", by random sign flips of ``b - a``.
+    """Two-sided p-value of "the two systems are exchangeable query by query", by sign flips of ``b - a``.
 
-    ``p = (1 + #{|resampled mean| >= |observed mean|}) / (1 + n_resamples)``, so it is never 0.
+    With few differing queries (d with ``2**d <= n_resamples``, 13 of them by default) all sign vectors are counted
+    and p is exact. Else they are drawn: ``p = (1 + #{|resampled mean| >= |observed mean|}) / (1 + n_resamples)``, so
+    it is never 0.
 
     Args:
         a, b: float (n,), the same queries in the same order; a query where either is NaN is left out.
@@ -147,21 +54,55 @@ def paired_permutation_test(a: np.ndarray, b: np.ndarray, seed: int = 0, n_resam
     Source: Fisher's randomisation test as Smucker, Allan and Carterette, 2007, recommend it for IR.
 
     Example:
+        >>> paired_permutation_test(np.zeros(5), np.ones(5))  # 2 of 32
+        0.0625
         >>> paired_permutation_test(np.zeros(20), np.full(20, 0.1)) < 0.001
         True
     """
     differences = _differences(a, b)
     differences = differences[differences != 0]
-    if not len(differences):
+    n = len(differences)
+    if not n:
         return 1.0
     observed = abs(differences.sum())
     least = observed - 1e-12 * np.abs(differences).sum()  # sums of the same numbers in another order are equal
+    if n < 60 and 2**n <= n_resamples:
+        every = np.arange(2**n)[:, None] >> np.arange(n) & 1
+        return float((np.abs((2.0 * every - 1.0) @ differences) >= least).mean())
     rng = np.random.default_rng(seed)
     at_least = 0
-    for start in range(0, n_resamples, rows := max(1, _BLOCK // len(differences))):
-        flips = rng.integers(0, 2, size=(min(rows, n_resamples - start), len(differences)), dtype=np.int8)
+    for start in range(0, n_resamples, rows := max(1, _BLOCK // n)):
+        flips = rng.integers(0, 2, size=(min(rows, n_resamples - start), n), dtype=np.int8)
         at_least += int((np.abs((2.0 * flips - 1.0) @ differences) >= least).sum())
     return (1 + at_least) / (1 + n_resamples)
+
+
+def holm(p_values: np.ndarray) -> np.ndarray:
+    """p-values adjusted for being several: of all that are below .05 then, the risk that any is chance is at most 5 %.
+
+    Args:
+        p_values: float (m,) in [0, 1]; NaN is a test that was not made: it stays NaN and does not count.
+
+    Returns:
+        float64 (m,), each at least the p-value given, at most 1, in the same order of size.
+
+    Raises:
+        ValueError: a p-value outside [0, 1].
+
+    Source: Holm, 1979 (step-down Bonferroni; holds whatever the dependence between the tests).
+
+    Example:
+        >>> holm(np.array([0.01, 0.04, np.nan, 0.03])).tolist()
+        [0.03, 0.06, nan, 0.06]
+    """
+    p = np.asarray(p_values, dtype=np.float64)
+    if p.ndim != 1 or ((p < 0) | (p > 1)).any():
+        raise ValueError(f"p-values must be a list of numbers from 0 to 1, got {p_values}")
+    adjusted = np.full(len(p), np.nan)
+    order = np.argsort(p, kind="stable")[: np.count_nonzero(~np.isnan(p))]  # NaN sorts last
+    factors = np.arange(len(order), 0, -1)
+    adjusted[order] = np.minimum(np.maximum.accumulate(p[order] * factors), 1)
+    return adjusted
 
 
 def _differences(a: np.ndarray, b: np.ndarray) -> np.ndarray:
@@ -170,12 +111,3 @@ def _differences(a: np.ndarray, b: np.ndarray) -> np.ndarray:
         raise ValueError(f"paired values must have one and the same length, got {a.shape} and {b.shape}")
     differences = b - a
     return differences[~np.isnan(differences)]
-
-
-def _resampled_means(values: np.ndarray, seed: int, n_resamples: int) -> np.ndarray:
-    rng = np.random.default_rng(seed)
-    means = np.empty(n_resamples)
-    for start in range(0, n_resamples, rows := max(1, _BLOCK // len(values))):
-        stop = min(start + rows, n_resamples)
-        means[start:stop] = values[rng.integers(0, len(values), size=(stop - start, len(values)))].mean(axis=1)
-    return means

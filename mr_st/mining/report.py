@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from mr_st.errors import UsageError
-from mr_st.measures.significance import INTERVAL_METHOD, Interval, bca_interval
+from mr_st.measures.bca import BCA_METHOD, bca_interval
+from mr_st.measures.intervals import Interval
 from mr_st.mining.candidates import best_ranks, source_codes, source_text
 from mr_st.mining.select import Selection
 from mr_st.mining.strata import STRATA
@@ -109,7 +110,7 @@ def count_pairs(
         "would_be_negatives": {
             "to_boundary": would_be(best <= last_negative_rank),
             "to_k": would_be(everything),
-            "interval": INTERVAL_METHOD,
+            "interval": BCA_METHOD,
         },
         "by_rank_decile": [
             {"first_rank": d * k // _N_DECILES + 1, "last_rank": (d + 1) * k // _N_DECILES, **group(deciles == d)}

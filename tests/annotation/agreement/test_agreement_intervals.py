@@ -11,7 +11,7 @@ from mr_st.annotation import Annotations
 from mr_st.annotation.agreement import agreement
 from mr_st.annotation.agreement.intervals import agreement_intervals, bootstrap_sums, query_rows_of
 from mr_st.errors import UsageError
-from mr_st.measures import bootstrap_interval
+from mr_st.measures.bca import bca_interval
 
 
 def drawn(seed: int, n_queries: int, per_query: int) -> tuple[np.ndarray, Annotations, list[str]]:
@@ -36,7 +36,8 @@ def test_sums_are_of_whole_queries_drawn_with_replacement():
 def test_accuracy_is_the_interval_of_the_queries_means_where_all_have_as_many_pairs():
     truth, annotations, queries = drawn(0, 30, 8)
     per_query = (truth == annotations.grades).reshape(30, 8).mean(axis=1)
-    expected = bootstrap_interval(per_query, seed=4).to_dict()
+    means = per_query[np.random.default_rng(4).integers(0, 30, (2000, 30))].mean(axis=1)
+    expected = bca_interval(per_query.mean(), means, per_query - per_query.mean()).to_dict()
     found = agreement_intervals(truth, annotations, queries, seed=4)["accuracy"]
     steps = (
         2.01 / 240
