@@ -7,6 +7,7 @@ from mr_st.evaluation.bi_encoder import BiEncoder
 from mr_st.evaluation.collection import Collection
 from mr_st.evaluation.compare import Comparison, compare
 from mr_st.evaluation.evaluate import evaluate_model, evaluate_system, evaluation_key
+from mr_st.evaluation.metric_folder import metric_folder
 from mr_st.evaluation.naming import as_mteb_model, folder_name, model_identity
 from mr_st.evaluation.report import GradedReport
 from mr_st.evaluation.results import find_reports
@@ -29,6 +30,7 @@ __all__ = [
     "evaluation_key",
     "find_reports",
     "folder_name",
+    "metric_folder",
     "model_identity",
 ]
 
