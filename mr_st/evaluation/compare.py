@@ -10,7 +10,7 @@ import numpy as np
 
 from mr_st.errors import UsageError
 from mr_st.evaluation.report import GradedReport
-from mr_st.measures import Interval, paired_bootstrap, paired_permutation_test
+from mr_st.measures import Interval, holm, paired_bootstrap, paired_permutation_test
 
 __all__ = ["Comparison", "Paired", "compare", "compare_part", "compare_several", "corrected", "paired_values",
            "protocol_notes"]  # fmt: skip
@@ -168,8 +168,6 @@ def compare_several(
 
 def corrected(family: Sequence[Comparison]) -> list[Comparison]:
     """The comparisons with ``p_holm`` over those that have a p-value; as they are where fewer than two have one."""
-    from mr_st.measures import holm
-
     tested = [i for i, found in enumerate(family) if not np.isnan(found.p_value)]
     result = list(family)
     if len(tested) > 1:
