@@ -14,7 +14,7 @@ import pyarrow.compute
 
 from mr_st.evaluation.finding import Finding, Level
 from mr_st.evaluation.scoring import ranking_metrics
-from mr_st.measures import ABSENT, INTERVAL_METHOD, Interval, bootstrap_interval
+from mr_st.measures import ABSENT, INTERVAL_METHOD, Interval, bootstrap_intervals
 
 if TYPE_CHECKING:
     from mr_st.evaluation.collection import Collection
@@ -191,7 +191,7 @@ def check_intervals(
 ) -> Iterator[Finding]:
     """Means and intervals follow from the per-query values, by the protocol's own seed and number of resamples."""
     how_made = how["seed"], how["n_resamples"], how["confidence"]
-    anew = {name: bootstrap_interval(value, *how_made) for name, value in values.items()}
+    anew = bootstrap_intervals(values, *how_made)
     for name, interval in anew.items():
         theirs = metrics.get(name)
         if theirs is None or not _same_interval(theirs, interval):
