@@ -7,7 +7,7 @@ import numpy as np
 from mr_st.measures.judged import Judged
 from mr_st.measures.margins import checked_similarities
 
-__all__ = ["auc", "auc_influence", "auc_per_query"]
+__all__ = ["auc", "auc_and_influence", "auc_per_query"]
 
 
 def auc(similarities: np.ndarray, grades: np.ndarray, high: int, low: int) -> float:
@@ -34,8 +34,8 @@ def auc(similarities: np.ndarray, grades: np.ndarray, high: int, low: int) -> fl
     return float(above.mean()) if len(above) else np.nan
 
 
-def auc_influence(judged: Judged, similarities: np.ndarray, high: int, low: int) -> np.ndarray:
-    """How far each query moves the pooled AUC, float64 (n,), summing to 0 (the infinitesimal jackknife).
+def auc_and_influence(judged: Judged, similarities: np.ndarray, high: int, low: int) -> tuple[float, np.ndarray]:
+    """The pooled AUC, and how far each query moves it: float64 (n,), summing to 0 (the infinitesimal jackknife).
 
     Args:
         judged: Judgments of n queries.
@@ -46,12 +46,13 @@ def auc_influence(judged: Judged, similarities: np.ndarray, high: int, low: int)
     """
     found = np.zeros(judged.n_queries)
     above, below = _placements(similarities, judged.grades, high, low)
-    if len(above):
-        queries, value = judged.query_of_pair, above.mean()
-        for grade, placed in ((high, above), (low, below)):
-            moved = (placed - value) / len(placed)
-            found += np.bincount(queries[judged.grades == grade], weights=moved, minlength=judged.n_queries)
-    return found
+    if not len(above):
+        return np.nan, found
+    queries, value = judged.query_of_pair, float(above.mean())
+    for grade, placed in ((high, above), (low, below)):
+        moved = (placed - value) / len(placed)
+        found += np.bincount(queries[judged.grades == grade], weights=moved, minlength=judged.n_queries)
+    return value, found
 
 
 def auc_per_query(judged: Judged, similarities: np.ndarray, high: int, low: int) -> np.ndarray:

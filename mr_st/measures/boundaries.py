@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from mr_st.measures.intervals import Interval
 from mr_st.measures.judged import Judged
 from mr_st.measures.margins import checked_similarities
 from mr_st.measures.resampling import percentile_ends, query_draws, resampled_counts
-from mr_st.measures.significance import Interval
 from mr_st.measures.thresholds import RankedPairs, f1_of
 
 __all__ = ["Boundary", "Stratum", "boundaries"]
@@ -85,6 +85,7 @@ def boundaries(
     n_resamples: int = 300,
     confidence: float = 0.95,
     seed: int = 0,
+    draws: np.ndarray | None = None,
 ) -> list[Boundary]:
     """The threshold of each boundary between neighbouring grades, lowest first.
 
@@ -100,6 +101,7 @@ def boundaries(
         weigh: ``pairs``: each pair counts the same; ``queries``: each query does, its pairs sharing its weight.
         n_resamples, confidence, seed: Of the intervals (percentile bootstrap over queries), and of the ten random
             halvings for cross-fitting.
+        draws: The bootstrap samples themselves (:func:`~mr_st.measures.resampling.query_draws`), if they are there.
 
     Raises:
         ValueError: a similarity is not finite, ``weigh`` is neither, or strata of another length.
@@ -120,7 +122,8 @@ def boundaries(
     ranked = RankedPairs.of(similarities, judged.grades, weights)
     chosen = [ranked.choose(boundary) for boundary in range(1, n_grades)]
     parts = [_Part.of(name, values, n) for name, values in (strata or {}).items()]
-    samples = _Samples(query_draws(n, n_resamples, seed), _halves(n, seed), confidence)
+    draws = query_draws(n, n_resamples, seed) if draws is None else draws
+    samples = _Samples(draws, _halves(n, seed), confidence)
     grid = _Grid.over(ranked.similarities[::-1], chosen)
     cells = judged.grades * grid.n_bins + np.searchsorted(grid.edges, similarities, side="right")
 
@@ -129,20 +132,21 @@ def boundaries(
         columns = codes[known] * (n_grades * grid.n_bins) + cells[known]
         n_columns = n_codes * n_grades * grid.n_bins
         counts = resampled_counts(queries[known], columns, n_columns, samples.all, weights[known])
-        return [grid.from_each_edge(of_code, n_grades) for of_code in np.split(counts, n_codes)] if n_codes else []
+        return list(grid.from_each_edge(counts, n_codes, n_grades))
 
     (whole,) = sampled(np.zeros(judged.n_pairs, np.int64), 1)
     of_parts = [sampled(part.codes[queries], len(part.names)) for part in parts]
     found = []
     for boundary, value in enumerate(chosen, start=1):
         of_whole = grid.curves(whole, boundary)
+        best = of_whole.best()
         within = [
             _stratum(part, code, ranked.take(part.codes[queries[ranked.pairs]] == code), boundary, value,
-                     grid.curves(counts, boundary), of_whole, samples)
+                     grid.curves(counts, boundary), best, samples)
             for part, of_part in zip(parts, of_parts, strict=True)
             for code, counts in enumerate(of_part)
         ]  # fmt: skip
-        found.append(_boundary(ranked, boundary, value, of_whole, samples, within))
+        found.append(_boundary(ranked, boundary, value, of_whole, best, samples, within))
     return found
 
 
@@ -204,7 +208,7 @@ class _Curves:
 
         Where a sample has no pair between several thresholds, the middle one of these.
         """
-        f1 = self.right / np.maximum(self.accepted + self.positive, 1e-30)
+        f1 = self.right / np.maximum(self.accepted + self.positive, np.float32(1e-30))
         highest = len(f1) - 1 - np.argmax(f1[::-1], axis=0)
         same = self.accepted == self.accepted[highest, np.arange(len(highest))]
         return np.where(self.positive > 0, highest - (same.sum(axis=0) - 1) // 2, -1)
@@ -230,16 +234,20 @@ class _Grid:
         if len(ascending) > _N_BINS:
             distinct = ascending[np.linspace(0, len(ascending) - 1, _N_BINS).astype(np.int64)]
         edges = np.unique(np.append(distinct, chosen))
-        return cls(edges[~np.isnan(edges)])
+        return cls(edges[~np.isnan(edges)] if len(distinct) else np.zeros(1))
 
     @property
     def n_bins(self) -> int:
         return len(self.edges) + 1
 
-    def from_each_edge(self, counts: np.ndarray, n_grades: int) -> np.ndarray:
-        """From weights (G * bins, samples) to the weight of grade g or better from each edge on, (G, edges, ...)."""
-        counts = counts.reshape(n_grades, self.n_bins, -1)[::-1, ::-1].astype(np.float64)
-        return counts.cumsum(axis=0).cumsum(axis=1)[::-1, -2::-1]
+    def from_each_edge(self, counts: np.ndarray, n_codes: int, n_grades: int) -> np.ndarray:
+        """From weights (codes * grades * bins, samples) to the weight of grade g or better from each edge on."""
+        counts = counts.reshape(n_codes, n_grades, self.n_bins, -1)
+        for grade in range(n_grades - 2, -1, -1):  # loops, as cumsum along an outer axis is several times slower
+            counts[:, grade] += counts[:, grade + 1]
+        for place in range(self.n_bins - 2, 0, -1):
+            counts[:, :, place] += counts[:, :, place + 1]
+        return counts[:, :, 1:]
 
     def curves(self, counts: np.ndarray, boundary: int) -> _Curves:
         """Of one boundary; the least edge is at or below every similarity, so it accepts all."""
@@ -249,13 +257,15 @@ class _Grid:
 def _halves(n_queries: int, seed: int) -> np.ndarray:
     """Random halves of the queries as draws, float32 (n, splits); none for fewer than two queries."""
     rng = np.random.default_rng([seed, 1])
-    splits = [rng.permutation(n_queries) < n_queries // 2 for _ in range(_N_SPLITS if n_queries > 1 else 0)]
-    return np.array(splits, dtype=np.float32).reshape(-1, n_queries).T
+    n_splits = _N_SPLITS if n_queries > 1 else 0
+    splits = [rng.permutation(n_queries) < n_queries // 2 for _ in range(n_splits)]
+    return np.array(splits, dtype=np.float32).reshape(n_splits, n_queries).T
 
 
 def _boundary(
-    ranked: RankedPairs, boundary: int, value: float, curves: _Curves, samples: _Samples, strata: list[Stratum]
-) -> Boundary:
+    ranked: RankedPairs, boundary: int, value: float, curves: _Curves, best: np.ndarray, samples: _Samples,
+    strata: list[Stratum],
+) -> Boundary:  # fmt: skip
     n_positive = int(np.count_nonzero(ranked.grades >= boundary))
     if not n_positive:
         none = samples.interval(np.nan, np.empty(0))
@@ -264,7 +274,6 @@ def _boundary(
     sampled = curves.at(value)
     with np.errstate(divide="ignore", invalid="ignore"):
         precisions, recalls = sampled[0] / sampled[1], sampled[0] / sampled[2]
-    best = curves.best()
     return Boundary(
         boundary,
         threshold=samples.interval(value, _values(curves.edges, best)),
@@ -280,15 +289,15 @@ def _boundary(
 
 
 def _stratum(
-    part: _Part, code: int, inside: RankedPairs, boundary: int, common: float, curves: _Curves, of_whole: _Curves,
-    samples: _Samples,
+    part: _Part, code: int, inside: RankedPairs, boundary: int, common: float, curves: _Curves,
+    best_of_whole: np.ndarray, samples: _Samples,
 ) -> Stratum:  # fmt: skip
     own, n_queries = inside.choose(boundary), int(np.count_nonzero(part.codes == code))
     f1_own, f1_common = (
         float(f1_of(*inside.at(value, boundary))) if not np.isnan(own) else np.nan for value in (own, common)
     )
     best = curves.best()
-    lost = curves.cross_fitted(best, samples) - curves.cross_fitted(of_whole.best(), samples)
+    lost = curves.cross_fitted(best, samples) - curves.cross_fitted(best_of_whole, samples)
     return Stratum(
         attribute=part.attribute,
         name=part.names[code],

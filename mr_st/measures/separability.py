@@ -9,13 +9,14 @@ from typing import Any
 
 import numpy as np
 
-from mr_st.measures.auc import auc, auc_influence, auc_per_query
+from mr_st.measures.auc import auc_and_influence, auc_per_query
+from mr_st.measures.bca import bca_interval
 from mr_st.measures.boundaries import Boundary, boundaries
 from mr_st.measures.densities import GradeDensities
+from mr_st.measures.intervals import Interval, bootstrap_intervals
 from mr_st.measures.judged import Judged
 from mr_st.measures.margins import checked_similarities, grade_pairs, margins
 from mr_st.measures.resampling import percentile_ends, query_draws, resampled_counts
-from mr_st.measures.significance import Interval, bca_interval, bootstrap_interval
 
 __all__ = ["GradePair", "Separability", "separability"]
 
@@ -100,7 +101,7 @@ def separability(
         hard: The least overlap of a hard pair. Source: arXiv 2602.17654.
         with_margins: Whether to work out the margins.
         weigh: What counts the same in thresholds and their F1: ``pairs`` or ``queries``.
-        n_resamples: Bootstrap samples for pooled AUC, overlap and thresholds; means over queries take 2000.
+        n_resamples: Bootstrap samples.
         confidence: Nominal coverage of the intervals.
         seed: Of all that is drawn.
 
@@ -126,7 +127,7 @@ def separability(
     counts = counts.reshape(n_grades, grid.n_points, -1)
     whole = np.bincount(cells, minlength=n_grades * grid.n_points).reshape(n_grades, grid.n_points, 1)
     of_grade = whole.sum(axis=(1, 2)).tolist()
-    means = _means(judged, similarities, n_grades, is_hard, with_margins, confidence, seed)
+    means = _means(judged, similarities, n_grades, is_hard, with_margins, n_resamples, confidence, seed)
     pairs = []
     for high, low in grade_pairs(n_grades):
         queries = np.unique(judged.query_of_pair[(judged.grades == high) | (judged.grades == low)])
@@ -139,7 +140,7 @@ def separability(
                 low,
                 of_grade[high],
                 of_grade[low],
-                **{name: means.get((name, high, low)) for name in _MEANS},
+                **{name: means.get(_key(name, high, low)) for name in _MEANS},
                 auc_pooled=_pooled(judged, similarities, high, low, queries, counts, whole, confidence),
                 overlap=Interval(overlap, *ends, n_queries),
             )
@@ -150,12 +151,12 @@ def separability(
         "n_resamples": n_resamples,
         "confidence": confidence,
         "seed": seed,
-        "intervals": "queries resampled; margins and AUC: BCa; overlap and thresholds: percentile",
+        "intervals": "queries resampled; means over queries as in the report, pooled AUC: BCa, the rest: percentile",
         "overlap": "Gaussian kernel densities, Silverman's bandwidth by grade",
         "cross_fitted": "mean of 10 random halvings of the queries",
     }
     found = boundaries(
-        judged, similarities, n_grades, strata, weigh=weigh, n_resamples=n_resamples, confidence=confidence, seed=seed
+        judged, similarities, n_grades, strata, weigh=weigh, confidence=confidence, seed=seed, draws=draws
     )
     return Separability(pairs, found, judged.n_queries, of_grade, method)
 
@@ -165,18 +166,22 @@ _MEANS = ("margin_average", "margin_worst", "margin_average_hard", "margin_worst
 
 def _means(
     judged: Judged, similarities: np.ndarray, n_grades: int, is_hard: np.ndarray | None, with_margins: bool,
-    confidence: float, seed: int,
-) -> dict[tuple[str, int, int], Interval]:  # fmt: skip
+    n_resamples: int, confidence: float, seed: int,
+) -> dict[str, Interval]:  # fmt: skip
     """Every figure that is a mean over queries, by its name and grades."""
     values = {}
     for high, low in grade_pairs(n_grades):
         for suffix, counted in (("", None), ("_hard", is_hard)):
             if with_margins and not (suffix and counted is None):
                 found = margins(judged, similarities, high, low, counted)
-                values[f"margin_average{suffix}", high, low] = found.average
-                values[f"margin_worst{suffix}", high, low] = found.worst
-        values["auc_per_query", high, low] = auc_per_query(judged, similarities, high, low)
-    return {name: bootstrap_interval(of_queries, seed, confidence=confidence) for name, of_queries in values.items()}
+                values[_key(f"margin_average{suffix}", high, low)] = found.average
+                values[_key(f"margin_worst{suffix}", high, low)] = found.worst
+        values[_key("auc_per_query", high, low)] = auc_per_query(judged, similarities, high, low)
+    return bootstrap_intervals(values, seed, n_resamples, confidence)
+
+
+def _key(name: str, high: int, low: int) -> str:
+    return f"{name} {high} {low}"
 
 
 def _pooled(
@@ -184,15 +189,15 @@ def _pooled(
     whole: np.ndarray, confidence: float,
 ) -> Interval:  # fmt: skip
     """Pooled AUC, exact; its samples are read off the grid and shifted by what the grid gets wrong of the whole."""
-    value, n_queries = auc(similarities, judged.grades, high, low), len(queries)
+    value, influence = auc_and_influence(judged, similarities, high, low)
+    n_queries = len(queries)
     if isnan(value) or n_queries < 2:
         return Interval(value, np.nan, np.nan, n_queries)
     on_grid = _auc_of_counts(counts, high, low)
     resampled = on_grid[~np.isnan(on_grid)] + value - _auc_of_counts(whole, high, low)[0]
     if not len(resampled):
         return Interval(value, np.nan, np.nan, n_queries)
-    influence = auc_influence(judged, similarities, high, low)[queries]
-    found = bca_interval(value, resampled, influence, confidence)
+    found = bca_interval(value, resampled, influence[queries], confidence)
     return Interval(value, max(found.low, 0.0), min(found.high, 1.0), n_queries)
 
 
