@@ -12,6 +12,7 @@ from mr_st.measures.plots import OKABE_ITO
 from mr_st.measures.significance import Interval
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 __all__ = ["ForestRow", "plot_forest"]
@@ -91,7 +92,7 @@ def plot_forest(rows: Sequence[ForestRow], *, title: str = "", axis: str = "diff
     return figure
 
 
-def _draw(axes, y: float, row: ForestRow) -> None:  # type: ignore[no-untyped-def]
+def _draw(axes: Axes, y: float, row: ForestRow) -> None:
     interval = row.interval
     p = np.nan if row.p_value is None else row.p_value
     is_shown = p < 0.05
