@@ -55,10 +55,29 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_package_data_is_in_the_wheel(installed: Path) -> None:
-    for name in ("recipes/marketplace.yaml", "hub/card_template.md", "py.typed", "tasks/marketplace.py"):
+    for name in ("recipes/marketplace.yaml", "hub/card_template.md", "py.typed", "tasks/marketplace.py",
+                 "tasks/templates/task.py.txt", "evaluation/graded_retrieval_metric/README.md"):  # fmt: skip
         assert (installed / "mr_st" / name).is_file(), name
     assert list((installed / "mr_st" / "leaderboard" / "templates").iterdir())
     assert list((installed / "mr_st" / "leaderboard" / "assets").iterdir())
+
+
+def test_the_metric_folder_loads_from_the_wheel_without_a_network(installed: Path, tmp_path: Path) -> None:
+    code = (
+        "import sys, socket; sys.path.insert(0, sys.argv[1])\n"
+        "def refuse(*_): raise OSError('the network was asked')\n"
+        "socket.socket.connect = socket.create_connection = socket.getaddrinfo = refuse\n"
+        "import evaluate; from mr_st.evaluation import metric_folder\n"
+        "assert metric_folder().startswith(sys.argv[1])\n"
+        "row = {'item_ids': ['a', 'b'], 'scores': [0.9, 0.5]}, {'item_ids': ['b'], 'grades': [1]}\n"
+        "print(evaluate.load(metric_folder()).compute(predictions=[row[0]], references=[row[1]], ks=[2])['mrr@2'])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(installed.resolve())], cwd=tmp_path, capture_output=True, text=True,
+        env={**os.environ, "HF_HOME": str(tmp_path / "hf")},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip() == "0.5"
 
 
 @pytest.mark.slow

@@ -1,4 +1,4 @@
-"""The graded retrieval metrics of mr_st as a module of the ``evaluate`` library; README.md beside it says how to use it.
+"""The graded retrieval metrics of mr_st as a module of the ``evaluate`` library; README.md beside it tells of its use.
 
 Thin by intent: it turns rows into a run and qrels, and :func:`mr_st.evaluation.scoring.score_run` does the rest.
 """
@@ -16,21 +16,21 @@ from mr_st.errors import UsageError
 from mr_st.evaluation.scoring import score_run
 
 _DESCRIPTION = """\
-NDCG with linear, exponential or custom gains, recall, precision, MAP and MRR at any grade threshold, and judged@k, over
-graded judgments. Figures and order of ties are trec_eval's.
+NDCG with linear, exponential or custom gains, recall, precision, MAP and MRR at any grade threshold, and judged@k,
+over graded judgments. Figures and order of ties are trec_eval's.
 """
 
 _INPUTS = """
 Args:
-    predictions: One row a query: {"item_ids": [str, ...], "scores": [float, ...]}, the items it returned, in any order.
-        A query that returned nothing has two empty lists; it counts, and scores 0.
-    references: One row a query, in the same order: {"item_ids": [str, ...], "grades": [int, ...]}, all items judged for
-        it, 0 the lowest grade. A query that nobody judged has two empty lists; it is left out.
+    predictions: One row a query: {"item_ids": [str, ...], "scores": [float, ...]}, the items it returned, in any
+        order. A query that returned nothing has two empty lists; it counts, and scores 0.
+    references: One row a query, in the same order: {"item_ids": [str, ...], "grades": [int, ...]}, all items judged
+        for it, 0 the lowest grade. A query that nobody judged has two empty lists; it is left out.
     ks: Cut-offs [default: (10, 50, 100)].
     gains: "linear", "exponential", or one number a grade, lowest first [default: "linear"].
     n_grades: Number of grades [default: as many as the references show, two at least].
     ties: "trec_eval" (equal float32 scores by descending item id) or "given" (as they stand) [default: "trec_eval"].
-    empty: Recall, map and mrr of a query with nothing relevant: 0 as trec_eval, or NaN, so that the mean leaves it out.
+    empty: Recall, map and mrr of a query with nothing relevant: 0 as trec_eval, or NaN: the mean leaves it out.
     per_query: Give the figures of each row too, under "per_query"; NaN where a row is left out [default: False].
 
 Returns:
