@@ -12,7 +12,7 @@
   const lower = new Map(data.queries.map((query) => [query,
     [query.text, query.id, ...query.lists.flat().map(([item]) => data.items[item].join("\n"))].join("\n").toLowerCase()]));
   const orders = {
-    moved: (a, b) => Math.abs(change(b)) - Math.abs(change(a)),
+    moved: () => 0, // as they come
     gained: (a, b) => change(b) - change(a),
     lost: (a, b) => change(a) - change(b),
     frequent: (a, b) => b.draws - a.draws,
