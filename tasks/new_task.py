@@ -177,13 +177,14 @@ def _about(dataset: GradedDataset | None, decided: dict[str, Any], stem: str) ->
         languages = language_codes(dataset.queries["locale"]) or languages
         splits = ["test"] if "test" in dataset.splits else dataset.splits[-1:]
     description = decided.get("description") or f"{DECIDE}: what is searched for what, and what each grade means."
-    title = description.rstrip(".") if decided.get("description") else f"{DECIDE}, in one line, what is searched"
+    title = description if decided.get("description") else f"{DECIDE}, in one line, what is searched"
     if "\n" in description or '"""' in description or "\\" in description:
         raise UsageError("the description must be one line without triple quotes and backslashes")
     rows = "" if dataset is not None else (_TEMPLATES / "rows.py.txt").read_text(encoding="utf-8")
     date = decided.get("date")
     values = {
-        "TITLE": _short(title), "DOC": _short(description), "DESCRIPTION": _wrapped(description),
+        "SPLIT_LINE": "",
+        "TITLE": _short(title, 40), "DOC": f"{_short(description, 100)}.", "DESCRIPTION": _wrapped(description),
         "REFERENCE": _literal(decided.get("reference")), "LICENSE": _literal(decided.get("license")),
         "DATE": "None" if date is None else f"({_literal(date[0])}, {_literal(date[1])})",
         "ANNOTATORS": _literal(decided.get("annotations_creators")),
@@ -191,6 +192,8 @@ def _about(dataset: GradedDataset | None, decided: dict[str, Any], stem: str) ->
         "SPLITS": _literal(splits), "LANGUAGES": _literal(languages),
         "DATASET_NAME": _literal(stem.replace("_", "-")),
     }  # fmt: skip
+    if splits != ["test"]:  # else the base class's own
+        values["SPLIT_LINE"] = f'        options.setdefault("splits", {values["SPLITS"]})\n'
     rows = rows.rstrip() + "\n" if rows else ""
     return {"ROWS": rows.replace("@@DATASET_NAME@@", values["DATASET_NAME"]), **values}
 
@@ -237,16 +240,20 @@ def _undecided(decided: dict[str, Any]) -> dict[str, bool]:
 
 
 def _literal(value: Any) -> str:
+    """Any plain value as Python writes it; texts in the quotes that need fewer escapes."""
+    if isinstance(value, str) and value.count('"') > value.count("'") and "\\" not in value:
+        inside = json.dumps(value, ensure_ascii=False)[1:-1].replace('\\"', '"').replace("'", "\\'")
+        return f"'{inside}'"
     return "None" if value is None else json.dumps(value, ensure_ascii=False)
 
 
 def _wrapped(text: str) -> str:
     """A text as a Python literal of lines that fit."""
-    if len(text) <= 80:
+    if len(text) <= 96:
         return _literal(text)
     lines, line = [], ""
     for word in re.findall(r"\S+\s*", text):
-        if len(line) + len(word) > 90:
+        if len(line) + len(word) > 102:
             lines.append(line)
             line = ""
         line += word
@@ -254,5 +261,7 @@ def _wrapped(text: str) -> str:
     return f"(\n{body}\n        )"
 
 
-def _short(text: str) -> str:
-    return text if len(text) <= 80 else text[:77].rstrip() + "..."
+def _short(text: str, most: int) -> str:
+    """A text's first sentence, without its full stop, if it is short enough, else its beginning."""
+    first = re.split(r"[.!?](?:\s|$)", text.strip(), maxsplit=1)[0]
+    return first if len(first) <= most else first[: most - 3].rstrip() + "..."

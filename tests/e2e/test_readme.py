@@ -40,7 +40,7 @@ def test_tables_are_those_of_the_cards(name: str) -> None:
 def test_commands_exist() -> None:
     used = set(re.findall(r"mr-st ([a-z][a-z-]*)(?: ([a-z][a-z-]*))?", README))
     for command, following in sorted(used):
-        groups = {"annotate", "data", "leaderboard", "models", "tasks"}
+        groups = {"annotate", "data", "leaderboard", "models", "results", "tasks"}
         words = [command, following] if command in groups else [command]
         done = subprocess.run(
             [sys.executable, "-m", "mr_st.cli.main", *words, "--help"],
