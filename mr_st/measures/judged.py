@@ -58,7 +58,7 @@ class Judged:
             raise ValueError(f"pairs of different length: {len(query_index)}, {len(items)}, {len(grades)}")
         if len(items) and (min(query_index.min(), items.min(), grades.min()) < 0 or query_index.max() >= n_queries):
             raise ValueError(f"query indices must be 0..{n_queries - 1}, items and grades 0 or more")
-        order = np.lexsort((items, query_index))
+        order = _pair_order(query_index, items, n_queries)
         query_index, items, grades = query_index[order], items[order], grades[order]
         twice = (np.diff(query_index) == 0) & (np.diff(items) == 0)
         if twice.any():
@@ -174,3 +174,11 @@ class Judged:
         offsets = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
         pairs = np.repeat(self.offsets[queries] - offsets[:-1], counts) + np.arange(offsets[-1])
         return Judged(offsets, self.items[pairs], self.grades[pairs])
+
+
+def _pair_order(query_index: np.ndarray, items: np.ndarray, n_queries: int) -> np.ndarray:
+    """Pairs by query, then by item: one number a pair sorts in half the time of two keys, where it fits."""
+    width = int(items.max(initial=0)) + 1
+    if n_queries * width >= 2**63:
+        return np.lexsort((items, query_index))
+    return np.argsort(query_index * width + items, kind="stable")

@@ -56,6 +56,13 @@ def test_look_up_of_catalogues_of_any_size(n_items: int) -> None:
     assert judged.look_up(ids).dtype == np.int8
 
 
+def test_pairs_are_sorted_however_large_their_rows() -> None:
+    huge = 2**62
+    judged = Judged.from_pairs([1, 0, 1, 0], [huge, 7, 3, huge + 1], [0, 1, 2, 3], n_queries=2)
+    assert judged.items.tolist() == [7, huge + 1, 3, huge]
+    assert judged.grades.tolist() == [1, 3, 2, 0]
+
+
 def test_grades_beyond_a_byte_are_kept() -> None:
     judged = Judged.from_pairs([0, 0], [1, 2], [1000, 127], 1)
     assert judged.look_up(np.array([[2, 1, 0]])).tolist() == [[127, 1000, UNJUDGED]]
