@@ -124,8 +124,9 @@ def _shown(report: GradedReport, found: Mapping[str, dict[str, Any]]) -> Any:
     hard = round(100 * report.protocol.get("hard_overlap", 0.7))
     parts = [
         Text(f"{one_line(report.task_name)}, {one_line(report.split)}: {scale}"),
-        _pairs_table(found),
+        _margins_table(found),
         Text(f"hard: pairs with {hard} % or more of the query's tokens in the item; [ ]: {confidence:g} % interval"),
+        _auc_table(found),
         _thresholds_table(found, names),
         Text("cross-fitted: chosen on half of the queries, scored on the others; accept all: F1 with no threshold"),
     ]
@@ -138,11 +139,9 @@ def _shown(report: GradedReport, found: Mapping[str, dict[str, Any]]) -> Any:
     return Group(*parts)
 
 
-def _pairs_table(found: Mapping[str, dict[str, Any]]) -> Table:
-    from rich.table import Table
-
-    table = Table("model", "grades", "average margin", "worst margin", "queries", "average, hard", "worst, hard",
-                  "queries", "AUC in a query", "AUC pooled", "overlap")  # fmt: skip
+def _margins_table(found: Mapping[str, dict[str, Any]]) -> Table:
+    table = _table("model", "grades", "*average margin", "*worst margin", "queries", "*average, hard", "*worst, hard",
+                   "queries")  # fmt: skip
     for name, of_model in found.items():
         for row, pair in enumerate(of_model["pairs"]):
             table.add_row(
@@ -152,22 +151,35 @@ def _pairs_table(found: Mapping[str, dict[str, Any]]) -> Table:
                 _count(pair.get("margin_average")),
                 *(_interval(pair.get(key)) for key in ("margin_average_hard", "margin_worst_hard")),
                 _count(pair.get("margin_average_hard")),
-                *(_interval(pair[key]) for key in ("auc_per_query", "auc_pooled", "overlap")),
+            )
+    return table
+
+
+def _auc_table(found: Mapping[str, dict[str, Any]]) -> Table:
+    table = _table("model", "grades", "*AUC in a query", "queries", "*AUC pooled", "*overlap pooled", "pairs")
+    for name, of_model in found.items():
+        for row, pair in enumerate(of_model["pairs"]):
+            table.add_row(
+                name if row == 0 else "",
+                f"{pair['high']} over {pair['low']}",
+                _interval(pair["auc_per_query"]),
+                _count(pair["auc_per_query"]),
+                *(_interval(pair[key]) for key in ("auc_pooled", "overlap")),
+                f"{pair['n_high']:,} over {pair['n_low']:,}",
             )
     return table
 
 
 def _thresholds_table(found: Mapping[str, dict[str, Any]], names: Sequence[str]) -> Table:
-    from rich.table import Table
-
-    table = Table("model", "accept", "threshold", "precision", "recall", "F1", "cross-fitted", "accept all", "pairs")
+    table = _table(
+        "model", "accept", "*threshold", "*precision", "*recall", "*F1", "cross-fitted", "accept all", "pairs"
+    )  # fmt: skip
     for name, of_model in found.items():
         for row, boundary in enumerate(of_model["boundaries"]):
             grade = boundary["boundary"]
-            last = grade == len(names) - 1
             table.add_row(
                 name if row == 0 else "",
-                f"{grade} {names[grade]}" + ("" if last else " or better"),
+                f"\u2265 {grade} {names[grade]}",
                 *(_interval(boundary[key]) for key in ("threshold", "precision", "recall", "f1")),
                 *(_figure(boundary[key]) for key in ("f1_cross_fitted", "f1_of_all")),
                 f"{boundary['n_positive']:,} of {boundary['n_pairs']:,}",
@@ -176,9 +188,7 @@ def _thresholds_table(found: Mapping[str, dict[str, Any]], names: Sequence[str])
 
 
 def _strata_table(found: Mapping[str, dict[str, Any]]) -> Table:
-    from rich.table import Table
-
-    table = Table("model", "accept", "queries", "number", "own threshold", "F1 with own", "F1 with common", "lost")
+    table = _table("model", "accept", "queries", "number", "*own threshold", "F1 with own", "F1 with common", "lost")
     for name, of_model in found.items():
         for boundary in of_model["boundaries"]:
             for row, stratum in enumerate(boundary["strata"]):
@@ -191,6 +201,16 @@ def _strata_table(found: Mapping[str, dict[str, Any]]) -> Table:
                     _interval(stratum["threshold"]),
                     *(_figure(stratum[key]) for key in ("f1_own", "f1_common", "f1_lost_cross_fitted")),
                 )
+    return table
+
+
+def _table(*columns: str) -> Table:
+    """A table; columns with a star are never wrapped."""
+    from rich.table import Table
+
+    table = Table()
+    for column in columns:
+        table.add_column(column.lstrip("*"), no_wrap=column.startswith("*"))
     return table
 
 

@@ -39,6 +39,29 @@ def test_a_grade_without_pairs_has_no_violin() -> None:
     assert len(plot_similarity_by_grade({"m": found}).axes[0].collections) == 2
 
 
+def test_thresholds_are_lines_named_beside_the_violins() -> None:
+    figure = plot_similarity_by_grade({"m": histogram(), "n": histogram(1)}, thresholds={"m": [0.1, 0.3]})
+    heights = [line.get_ydata()[0] for line in figure.axes[0].lines if line.get_linestyle() == "--"]
+    assert heights == [0.1, 0.3]
+    assert [text.get_text() for text in figure.axes[0].texts] == ["\u22651: 0.10", "\u22652: 0.30"]
+    assert not figure.axes[1].texts
+    one_missing = plot_similarity_by_grade({"m": histogram()}, thresholds={"m": [0.1, np.nan]})
+    assert [text.get_text() for text in one_missing.axes[0].texts] == ["\u22651: 0.10"]
+
+
+def test_names_of_near_thresholds_do_not_cover_each_other() -> None:
+    figure = plot_similarity_by_grade({"m": histogram()}, thresholds={"m": [0.299, 0.3]})
+    figure.canvas.draw()
+    first, second = (text.get_window_extent() for text in figure.axes[0].texts)
+    assert not first.overlaps(second)
+
+
+def test_more_models_than_fit_side_by_side_take_rows() -> None:
+    figure = plot_similarity_by_grade({f"lab/model-{i}": histogram(i) for i in range(6)})
+    assert [axes.get_title() for axes in figure.axes if axes.get_visible()] == [f"lab/model-{i}" for i in range(6)]
+    assert [axes.get_visible() for axes in figure.axes] == [True] * 6 + [False] * 2
+
+
 def test_margins_of_several_models() -> None:
     rng = np.random.default_rng(0)
     values = {(2, 0): np.append(rng.normal(size=30), np.nan), (1, 0): np.array([0.1]), (2, 1): np.full(5, 0.2)}
@@ -67,6 +90,8 @@ def test_wrong_use_is_refused() -> None:
         plot_similarity_by_grade({})
     with pytest.raises(ValueError, match="over the 3 grades"):
         plot_similarity_by_grade({"m": histogram(n_grades=4)})
+    with pytest.raises(ValueError, match="3 grades have 2 boundaries"):
+        plot_similarity_by_grade({"m": histogram()}, thresholds={"m": [0.3]})
     with pytest.raises(ValueError, match="same grade pairs"):
         plot_margins({"a": {(2, 0): np.zeros(3)}, "b": {(2, 1): np.zeros(3)}})
     with pytest.raises(ValueError, match="at least one model"):
