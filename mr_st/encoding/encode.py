@@ -54,11 +54,12 @@ def encode(
     """
     _check_arguments(texts, shard_size)
     encoder = TextEncoder(model, side, batch_size)
-    distinct = sorted(set(texts), key=lambda text: (-len(text), text))
+    distinct = sorted(set(texts))
+    distinct.sort(key=len, reverse=True)  # stable: longest first, then by text
     if not distinct:
         return np.empty((0, _dimension(model)), dtype=np.float32)
     row_of = {text: row for row, text in enumerate(distinct)}
-    rows = np.fromiter((row_of[text] for text in texts), dtype=np.int64, count=len(texts))
+    rows = np.fromiter(map(row_of.__getitem__, texts), dtype=np.int64, count=len(texts))
     by_row = np.argsort(rows, kind="stable")  # positions in `texts`, grouped by distinct text
     sorted_rows = rows[by_row]
     places = _FirstPlaces(by_row[np.searchsorted(sorted_rows, np.arange(len(distinct)))])
@@ -81,7 +82,8 @@ def encode(
             if vectors is None:
                 vectors = np.empty((len(texts), shard.shape[1]), dtype=np.float32)
             first, last = np.searchsorted(sorted_rows, [start, start + len(shard)])
-            vectors[by_row[first:last]] = shard[sorted_rows[first:last] - start]
+            all_once = last - first == len(shard)
+            vectors[by_row[first:last]] = shard if all_once else shard[sorted_rows[first:last] - start]
             start += len(shard)
     assert vectors is not None
     return vectors

@@ -103,6 +103,8 @@ class TextEncoder:
                 )
             if vectors is None:
                 vectors = np.empty((len(texts), block.shape[1]), dtype=dtype)
+            if norms.min() > 1e-30 and norms.max() < 1e30:
+                norms = norms.astype(np.float32)  # several times quicker, and as near to length 1
             np.divide(block, norms, out=vectors[start : start + len(block)], casting="same_kind")
             start += len(block)
             if advance is not None:

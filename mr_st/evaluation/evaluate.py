@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from mr_st.data import GradedDataset
 
-__all__ = ["evaluate_model", "evaluate_system", "evaluation_key", "language_codes"]
+__all__ = ["bcp47_of", "evaluate_model", "evaluate_system", "evaluation_key", "language_codes"]
 
 HARD_OVERLAP = 0.7
 """Share of the query's tokens in the item text from which a judged pair is a hard one. Source: arXiv 2602.17654."""
@@ -229,3 +229,13 @@ def language_codes(locales: Iterable[Any]) -> list[str]:
     """
     languages = {str(locale).replace("_", "-").split("-")[0].lower() for locale in set(locales)}
     return sorted(_LANGUAGES[language] for language in languages if language in _LANGUAGES)
+
+
+def bcp47_of(code: str) -> str | None:
+    """The BCP-47 tag of one of MTEB's language codes; None for a language outside the short list.
+
+    Example:
+        >>> bcp47_of("jpn-Jpan")
+        'ja'
+    """
+    return next((tag for tag, known in _LANGUAGES.items() if known == code), None)

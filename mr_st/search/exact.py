@@ -11,16 +11,19 @@ import numpy as np
 from mr_st.errors import UsageError
 from mr_st.search import first_pass as passes
 from mr_st.search.checks import refuse_unusable
+from mr_st.search.guess import guess_thresholds, worth_guessing
 from mr_st.search.protocol import QueryBatch, TopK
 from mr_st.search.top import MOST_ITEMS, BestSoFar, empty_top, keys_of
-from mr_st.search.waiting import Waiting, bytes_waiting
+from mr_st.search.waiting import HELD, Waiting, bytes_waiting
 
 __all__ = ["ExactSearcher"]
 
 FIRST_PASSES = ("auto", "int8", "float32")
 GIB = 1 << 30
 _FEW_QUERIES = 32  # below this, making int8 codes of the items costs more than it saves
+_GUESSED = 3  # times fewer candidates wait where thresholds are guessed
 _FAR = 1 << 18  # items after which candidates are settled, so that those of a memory map are still at hand
+_SHALLOW = 400  # of more items than this for each place sought, int8 products are worth their loose bounds
 _SCRATCH = 16 << 20  # what the matrix product packs
 
 
@@ -31,7 +34,9 @@ class ExactSearcher:
     the k-th best score so far. Those are scored again: products accumulated in float64, rounded to float32. So neither
     blocks, threads, device nor first pass change a score. Equal scores stand lower item row first, also where a tie
     straddles the k-th place. Where a first pass lets too much through (near-equal scores, components of very uneven
-    size), the block goes to the next finer one: int8, float32, float64.
+    size), the block goes to the next finer one: int8, float32, float64. Where k is a good part of the catalogue, a
+    sample of the items first tells about where the k-th best score lies (:mod:`mr_st.search.guess`); a query that this
+    misleads is searched again without.
 
     Args:
         vectors: float32 or float16 (N, d), one row an item; may be a memory map, which is read block by block.
@@ -119,11 +124,16 @@ class ExactSearcher:
         n_at_once, *blocks = self._blocks(found)
         for start in range(0, len(vectors), n_at_once):
             rows = slice(start, start + n_at_once)
-            best = _Search(self, vectors[rows], found, *blocks).run()
-            for first in range(0, len(vectors[rows]), 1024):
-                part = slice(first, min(first + 1024, len(vectors[rows])))
-                into = slice(start + part.start, start + part.stop)
-                best.result(part, top.ids[into, :found], top.scores[into, :found])
+            guesses = guess_thresholds(self.vectors, vectors[rows], found, self.device)
+            best = _Search(self, vectors[rows], found, *blocks, guesses).run()
+            _write(best, top, start, found)
+            if guesses is not None:
+                misled = np.flatnonzero(best.thresholds <= guesses)
+                for first in range(0, len(misled), max(n_at_once // _GUESSED, 1)):
+                    again = misled[first : first + max(n_at_once // _GUESSED, 1)]
+                    alone = empty_top(len(again), k)
+                    _write(_Search(self, vectors[rows][again], found, *blocks).run(), alone, 0, found)
+                    top.ids[start + again], top.scores[start + again] = alone.ids, alone.scores
         return top
 
     def _blocks(self, k: int) -> tuple[int, int, int]:
@@ -131,6 +141,8 @@ class ExactSearcher:
         given_queries, given_items = self._given
         d = self.vectors.shape[1]
         most = (256, 4096) if self.device == "cpu" else (4096, 32_768)
+        if self.device == "cpu" and worth_guessing(len(self), k):
+            most = (512, 4096)  # no float64 pass is to be feared, and threads meet half as often
         n_queries, n_items = given_queries or most[0], min(given_items or most[1], len(self))
 
         def needed() -> int:
@@ -145,14 +157,23 @@ class ExactSearcher:
             else:
                 least = (needed() * 5 // 3 >> 20) + 1
                 raise UsageError(f"memory={self.memory:,} bytes is too little here; give {least:,} MiB or more")
-        a_query = 12 * k + d + 16 + bytes_waiting(k)  # keys, lower bounds, int8 codes, candidates
+        held = HELD // _GUESSED if worth_guessing(len(self), k) else HELD
+        a_query = 12 * k + d + 16 + bytes_waiting(k, held)  # keys, lower bounds, int8 codes, candidates
         return max(n_queries, int(0.2 * self.memory) // a_query), n_queries, n_items
 
 
 class _Search:
     """One walk over all items with some queries."""
 
-    def __init__(self, searcher: ExactSearcher, queries: np.ndarray, k: int, query_block: int, item_block: int):
+    def __init__(
+        self,
+        searcher: ExactSearcher,
+        queries: np.ndarray,
+        k: int,
+        query_block: int,
+        item_block: int,
+        guesses: np.ndarray | None = None,
+    ):
         self.searcher = searcher
         self.queries = queries
         self.k = k
@@ -160,14 +181,16 @@ class _Search:
         self.item_block = item_block
         self.best = BestSoFar(len(queries), k)
         self.waiting = [
-            Waiting(searcher.vectors, queries[first : first + query_block], first, self.best)
-            for first in range(0, len(queries), query_block)
+            Waiting(searcher.vectors, queries[rows], rows.start, self.best)
+            if guesses is None
+            else Waiting(searcher.vectors, queries[rows], rows.start, self.best, guesses[rows], HELD // _GUESSED)
+            for rows in (slice(first, first + query_block) for first in range(0, len(queries), query_block))
         ]
         self.room = passes.Room(query_block, item_block, searcher.device)
         self.n_int8, self.n_coarse = 0, 0  # blocks that met in int8, and those where it let too much through
         d = queries.shape[1]
         self.use_int8 = searcher.device == "cpu" and searcher.first_pass != "float32" and passes.int8_is_exact(d)
-        if searcher.first_pass == "auto" and len(queries) < _FEW_QUERIES:
+        if searcher.first_pass == "auto" and (len(queries) < _FEW_QUERIES or len(searcher) < _SHALLOW * k):
             self.use_int8 = False
         self.query_codes: dict[int, passes.Int8Side] = {}
 
@@ -235,3 +258,11 @@ class _Search:
                 kept.clear()  # only the block at hand
             kept[first_item] = codes
         return kept[first_item]
+
+
+def _write(best: BestSoFar, top: TopK, start: int, k: int) -> None:
+    """The best of all queries into the rows of ``top`` from ``start``."""
+    for first in range(0, len(best.thresholds), 1024):
+        part = slice(first, min(first + 1024, len(best.thresholds)))
+        into = slice(start + part.start, start + part.stop)
+        best.result(part, top.ids[into, :k], top.scores[into, :k])

@@ -20,7 +20,18 @@ from mr_st.search.checks import row_norms
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["Float32Side", "Found", "Int8Side", "Room", "double_scores", "float32_pairs", "int8_is_exact", "int8_pairs"]
+__all__ = [
+    "Float32Side",
+    "Found",
+    "Int8Side",
+    "Room",
+    "double_scores",
+    "float32_pairs",
+    "int8_is_exact",
+    "int8_pairs",
+    "kth",
+    "product_error",
+]
 
 _U = 2.0**-24
 _TINY = 2.0**-100
@@ -180,7 +191,7 @@ def float32_pairs(
     places = _above(products, _down(limits)) if np.isfinite(thresholds).all() else None
     if places is None or len(places) > most:
         if k < m:
-            limits = np.maximum(limits, _kth(products, k) - 2 * error)
+            limits = np.maximum(limits, kth(products, k) - 2 * error)
         places = _above(products, _down(limits))
         if len(places) > most:
             return None
@@ -254,7 +265,7 @@ def _up(values: np.ndarray) -> np.ndarray:
     return np.nextafter(values.astype(np.float32), np.float32(np.inf))
 
 
-def _kth(products: torch.Tensor, k: int) -> np.ndarray:
+def kth(products: torch.Tensor, k: int) -> np.ndarray:
     """The k-th largest of each row, of more than k."""
     if products.device.type != "cpu":
         return products.topk(k, dim=1).values[:, -1].cpu().numpy()

@@ -8,14 +8,15 @@ from mr_st.search.canonical import canonical_scores
 from mr_st.search.first_pass import Found
 from mr_st.search.top import BestSoFar, keys_of
 
-__all__ = ["Waiting", "bytes_waiting"]
+__all__ = ["HELD", "Waiting", "bytes_waiting"]
 
-_HELD = 12  # times k candidates a query may wait
+HELD = 12
+"""Times k candidates a query may wait."""
 
 
-def bytes_waiting(k: int) -> int:
+def bytes_waiting(k: int, held: int = HELD) -> int:
     """The most bytes one query's candidates take, while they are also being joined or settled."""
-    return 3 * 12 * _HELD * k
+    return 3 * 12 * held * k
 
 
 class Waiting:
@@ -26,21 +27,36 @@ class Waiting:
         queries: float (n, d), the block's.
         first: Where the block begins in ``best``.
         best: Takes the canonical scores.
+        guesses: float32 (n,), scores that the k-th best are believed to exceed: what is not above them is not
+            wanted. None for none.
+        held: Times k candidates a query may wait.
     """
 
-    def __init__(self, items: np.ndarray, queries: np.ndarray, first: int, best: BestSoFar):
+    def __init__(
+        self,
+        items: np.ndarray,
+        queries: np.ndarray,
+        first: int,
+        best: BestSoFar,
+        guesses: np.ndarray | None = None,
+        held: int = HELD,
+    ):
         self.items = items
         self.queries = queries
         self.rows = slice(first, first + len(queries))
         self.best = best
+        self.guesses = guesses
+        self._most = held * best.k * len(queries)
         self._held: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
         self._n_held = 0
         # the k best lower bounds: no k-th best score is below the least of them
-        self._lows = np.full((len(queries), best.k), -np.inf, dtype=np.float32)
+        # (not kept up where there are guesses, which are nearly as high from the start)
+        self._lows = np.full((len(queries), best.k if guesses is None else 1), -np.inf, dtype=np.float32)
 
     def limits(self) -> np.ndarray:
-        """A score that each query's k-th best does not fall below: float32 (n,)."""
-        return np.maximum(self.best.thresholds[self.rows], _before(self._lows[:, 0]))
+        """A score that each query's k-th best does not fall below, or is guessed not to: float32 (n,)."""
+        sure = self.best.thresholds[self.rows]
+        return np.maximum(sure, _before(self._lows[:, 0]) if self.guesses is None else self.guesses)
 
     def add(self, found: Found, first_item: int) -> None:
         """Hold pairs found in the block of items that begins at ``first_item``."""
@@ -48,13 +64,14 @@ class Waiting:
             return
         self._held.append((found.rows.astype(np.int32), (found.columns + first_item).astype(np.uint32), found.high))
         self._n_held += len(found.rows)
-        met, table = _table(found.rows, found.low)
-        both = np.concatenate([self._lows[met], table], axis=1)
-        both.partition(table.shape[1], axis=1)
-        self._lows[met] = both[:, table.shape[1] :]
-        if self._n_held > _HELD * self.best.k * len(self.queries):
+        if self.guesses is None:
+            met, table = _table(found.rows, found.low)
+            both = np.concatenate([self._lows[met], table], axis=1)
+            both.partition(table.shape[1], axis=1)
+            self._lows[met] = both[:, table.shape[1] :]
+        if self._n_held > self._most:
             self._drop_beaten()
-            if self._n_held > _HELD * self.best.k * len(self.queries) // 2:
+            if self._n_held > self._most // 2:
                 self.settle()
 
     def settle(self) -> None:

@@ -202,3 +202,35 @@ def test_memory_stays_within_what_was_given(first_pass: str, n_items: int, mib: 
     arguments = [sys.executable, "-c", PEAK, "3000", str(n_items), str(mib << 20), first_pass, ""]
     taken = subprocess.run(arguments, check=True, capture_output=True, text=True)
     assert int(taken.stdout) < mib << 20
+
+
+def test_a_search_that_guesses_thresholds_finds_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    """k is a good part of the catalogue: a sample tells where the k-th best lies; a guess that misleads is seen."""
+    from mr_st.search import exact, guess
+
+    rng = np.random.default_rng(0)
+    for kind, n_queries in (("normal", 40), ("duplicates", 20), ("equal", 3), ("one-hot", 3), ("rising", 3)):
+        items, queries = made(kind, rng, 16_500, 16), made("normal", rng, n_queries, 16)
+        assert guess.worth_guessing(len(items), 200)
+        assert_same(ExactSearcher(items).search(QueryBatch(vectors=queries), 200), full_sort(queries, items, 200))
+    items, queries = made("normal", rng, 16_500, 16), made("normal", rng, 40, 16)
+    guesses = guess.guess_thresholds(items, queries, 200, "cpu")
+    assert guesses is not None
+    truth = full_sort(queries, items, 200)
+    assert (guesses < truth.scores[:, -1]).all()
+    n_above = (full_sort(queries, items, 2000).scores > guesses[:, None]).sum(axis=1)
+    assert n_above.max() < 700  # and by little: most items are ruled out from the start
+    wrong = np.where(np.arange(40) % 2 == 0, truth.scores[:, 3], guesses)  # far too high for every second query
+    monkeypatch.setattr(exact, "guess_thresholds", lambda *_: wrong)
+    assert_same(ExactSearcher(items).search(QueryBatch(vectors=queries), 200), truth)
+
+
+def test_scores_of_many_pairs_of_a_query_are_those_of_the_fixed_order() -> None:
+    from mr_st.search.canonical import canonical_scores
+
+    rng = np.random.default_rng(0)
+    for kind in KINDS:
+        items, queries = made(kind, rng, 300, 24), made(kind, rng, 3, 24)
+        rows, columns = np.repeat([2, 0, 1], 300), np.tile(np.arange(300), 3)
+        fixed = (queries[rows].astype(np.float64) * items[columns].astype(np.float64)).sum(axis=1).astype(np.float32)
+        np.testing.assert_array_equal(canonical_scores(queries, items, rows, columns), fixed)
