@@ -93,8 +93,7 @@ def _distinct_names(reports: Sequence[GradedReport]) -> list[str]:
 def _draw(
     reports: Mapping[str, GradedReport], found: Mapping[str, dict[str, Any]], out: Path, endings: Sequence[str]
 ) -> list[Path]:
-    from mr_st.measures import Interval, plot_margins, plot_similarity_by_grade, save_figure
-    from mr_st.measures.threshold_plot import plot_thresholds
+    from mr_st.measures import Interval, plot_margins, plot_similarity_by_grade, plot_thresholds, save_figure
 
     names = [one_line(name) for name in next(iter(reports.values())).protocol["grades"]]
     histograms = {name: report.similarities for name, report in reports.items() if report.similarities is not None}

@@ -12,6 +12,7 @@ from mr_st.measures.metrics import average_precision, judged_share, ndcg, precis
 from mr_st.measures.plots import plot_margins, plot_similarity_by_grade, save_figure
 from mr_st.measures.separability import GradePair, Separability, separability
 from mr_st.measures.significance import holm, paired_bootstrap, paired_permutation_test
+from mr_st.measures.threshold_plot import plot_thresholds
 from mr_st.measures.thresholds import Threshold, best_threshold, score_threshold
 from mr_st.measures.trec import NamedRun, run_order, trec_order
 
@@ -50,6 +51,7 @@ __all__ = [
     "paired_permutation_test",
     "plot_margins",
     "plot_similarity_by_grade",
+    "plot_thresholds",
     "precision",
     "recall",
     "reciprocal_rank",
