@@ -14,7 +14,7 @@ from mr_st.errors import UsageError
 if TYPE_CHECKING:
     from rich.console import Group
 
-    from mr_st.evaluation import GradedReport
+    from mr_st.evaluation import GradedReport, System
     from mr_st.evaluation.side_by_side import SideBySide
     from mr_st.evaluation.swapped import Swap
     from mr_st.tasks.base import GradedRetrievalTask
@@ -65,6 +65,7 @@ def side_by_side(
     """
     from mr_st.evaluation.side_by_side import run_side_by_side, swaps_between
     from mr_st.evaluation.side_by_side import side_by_side as hold_side_by_side
+    from mr_st.evaluation.swapped import swapped
     from mr_st.tasks import get_task
 
     console = Out(quiet, as_json)
@@ -80,11 +81,11 @@ def side_by_side(
         _check_swapped(swaps_between(first, second), allow_many, console)
         found = hold_side_by_side(first, second, n_draws=queries, k=k, seed=seed)
     else:
-        systems = _systems(control, treatment, store, console)
-        _check_swapped(_swaps(*systems), allow_many, console)
+        old, new = _systems(control, treatment, store, console)
+        _check_swapped(swapped(old.settings, new.settings), allow_many, console)
         ks = (k,) if results is None else (*_KEPT, k)
         found, first, second = run_side_by_side(
-            *systems, made.collection(split), task_name=made.metadata.name, n_draws=queries, k=k, seed=seed, ks=ks
+            old, new, made.collection(split), task_name=made.metadata.name, n_draws=queries, k=k, seed=seed, ks=ks
         )
         if results is not None:
             _keep(found, [first, second], results, console)
@@ -104,7 +105,7 @@ def side_by_side(
     console.result({**found.to_dict(), "most_moved": moved}, None if as_json else _shown(found, moved))
 
 
-def _systems(control: str, treatment: str, store: Path | None, console: Out) -> list[Any]:
+def _systems(control: str, treatment: str, store: Path | None, console: Out) -> list[System]:
     """Both arms; a model that is in both is loaded once."""
     from mr_st.evaluation.systems.spec import Loading, load_system
 
@@ -113,12 +114,6 @@ def _systems(control: str, treatment: str, store: Path | None, console: Out) -> 
     if found[0].revision == found[1].revision:
         raise UsageError(f"{control} and {treatment} are the same system; swap one component of the treatment")
     return found
-
-
-def _swaps(control: Any, treatment: Any) -> list[Swap]:
-    from mr_st.evaluation.swapped import swapped
-
-    return swapped(control.settings, treatment.settings)
 
 
 def _loaded(path: str, task: GradedRetrievalTask, split: str | None) -> GradedReport:

@@ -50,8 +50,8 @@ def write_side_by_side_page(
             "id": (query_id := found.query_ids[row]),
             "text": query_texts.get(query_id, query_id),
             "draws": int(found.sample.draws[row]),
-            "a": round(float(found.a[row]), 4),
-            "b": round(float(found.b[row]), 4),
+            "a": round(float(found.a[row]), 6),
+            "b": round(float(found.b[row]), 6),
             "overlap": round(float(found.overlaps[row]), 3),
             "lists": [of.get(query_id, []) for of in lists],
         }
