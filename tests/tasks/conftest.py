@@ -11,7 +11,7 @@ from mr_st.tasks import GradedRetrievalTask, MarketplaceRetrieval
 SHARED = {
     f"{name}_at_{k}{grade}"
     for k in (10, 50, 100)
-    for name, grades in {"ndcg": [""], "recall": ["", "_grade_2"], "precision": ["", "_grade_2"], "map": [""],
+    for name, grades in {"ndcg": [""], "recall": ["", "_grade_2"], "precision": ["", "_grade_2"], "map": [""], "mrr": [""],
                          "judged": [""]}.items()
     for grade in grades
 }  # fmt: skip
