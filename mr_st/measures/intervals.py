@@ -146,9 +146,9 @@ def studentised_ends(studentised: np.ndarray, n: int, confidence: float) -> tupl
 
 
 def _intervals(values: Sequence[np.ndarray], resamples: Iterator[np.ndarray], confidence: float) -> list[Interval]:
-    """The intervals of m metrics with n defined values each, none constant."""
+    """The intervals of metrics with n defined values each, none constant."""
     sample = np.stack(values)
-    m, n = sample.shape
+    n_metrics, n = sample.shape
     means = sample.mean(axis=1)
     centred = sample - means[:, None]
     units = np.abs(centred).max(axis=1)  # squares of values in these neither vanish nor overflow
@@ -157,13 +157,13 @@ def _intervals(values: Sequence[np.ndarray], resamples: Iterator[np.ndarray], co
     centred /= deviations[:, None]
     moments = np.ascontiguousarray(np.concatenate([centred, centred**2]).T)
     drawn = np.concatenate([times @ moments for times in resamples]) / n
-    mean, variance = drawn[:, :m], drawn[:, m:] - drawn[:, :m] ** 2
+    mean, variance = drawn[:, :n_metrics], drawn[:, n_metrics:] - drawn[:, :n_metrics] ** 2
     studentised = mean / np.sqrt(np.maximum(variance, _NO_SPREAD) / (n - 1))
     below, above = studentised_ends(np.ascontiguousarray(studentised.T), n, confidence)
     errors = units * deviations / np.sqrt(n - 1)
     low = np.minimum(np.maximum(means - below * errors, sample.min(axis=1)), means)
     high = np.maximum(np.minimum(means + above * errors, sample.max(axis=1)), means)
-    return [Interval(*map(float, ends), n) for ends in zip(means, low, high, strict=True)]
+    return [Interval(float(m), float(a), float(b), n) for m, a, b in zip(means, low, high, strict=True)]
 
 
 def _draws(n: int, n_resamples: int, seed: int) -> Iterator[np.ndarray]:
