@@ -5,14 +5,15 @@ import pytest
 
 from mr_st.data import GradedDataset
 from mr_st.evaluation import BiEncoder, as_mteb_model
+from mr_st.evaluation.mteb_search import as_mteb_search
 from mr_st.evaluation.scoring import mteb_name
 from mr_st.tasks import GradedRetrievalTask, MarketplaceRetrieval
 
 SHARED = {
     f"{name}_at_{k}{grade}"
     for k in (10, 50, 100)
-    for name, grades in {"ndcg": [""], "recall": ["", "_grade_2"], "precision": ["", "_grade_2"], "map": [""], "mrr": [""],
-                         "judged": [""]}.items()
+    for name, grades in {"ndcg": [""], "recall": ["", "_grade_2"], "precision": ["", "_grade_2"], "map": [""],
+                         "mrr": [""], "judged": [""]}.items()
     for grade in grades
 }  # fmt: skip
 """What MTEB's result and our report both must have; the margins too in a judged pool."""
@@ -57,12 +58,16 @@ def hand_made():
 
 @pytest.fixture
 def agree(model):
-    """Asserts that mteb.evaluate and our evaluation give the same figures in every subset; returns MTEB's scores."""
+    """Asserts that mteb.evaluate and our evaluation give the same figures in every subset; returns MTEB's scores.
 
-    def check(task, split: str = "test", must_have: set[str] = SHARED) -> dict[str, dict]:
-        ours = task.reports(BiEncoder(model), split)
+    Of a model, under MTEB's own search and metrics; or of a system.
+    """
+
+    def check(task, system=None, split: str = "test", must_have: set[str] = SHARED) -> dict[str, dict]:
+        ours = task.reports(system or BiEncoder(model), split)
+        given = as_mteb_model(model) if system is None else as_mteb_search(system)
         task.hf_subsets = list(ours)
-        (theirs,) = mteb.evaluate(as_mteb_model(model), task, cache=None, show_progress_bar=False).task_results
+        (theirs,) = mteb.evaluate(given, task, cache=None, show_progress_bar=False).task_results
         scores = {found["hf_subset"]: found for found in theirs.scores[split]}
         assert set(scores) == set(ours)
         for subset, report in ours.items():
