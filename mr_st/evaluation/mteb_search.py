@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 __all__ = ["MtebSearch", "as_mteb_search", "falling"]
 
 _LEAST = np.float32(-3e38)  # what stands for "no score": MTEB takes no infinity
+_NORMAL = 1 << 23  # the bits of the least float32 that is no denormal
 
 
 class MtebSearch:
@@ -127,9 +128,12 @@ def falling(scores: np.ndarray) -> np.ndarray:
         ([2.0, 1.0], True, True)
     """
     bits = np.maximum(scores.astype(np.float32) + np.float32(0), _LEAST).view(np.int32)
-    places = np.arange(scores.shape[1])
     order = (bits ^ ((bits >> 31) & 0x7FFFFFFF)).astype(np.int64)
+    # one number a float, leaving out those next to zero that processors may take for zero
+    order = np.where(order >= _NORMAL, order - _NORMAL + 1, np.minimum(order + _NORMAL, 0))
+    places = np.arange(scores.shape[1])
     order = np.minimum.accumulate(order + places, axis=1) - places
+    order = np.where(order > 0, order + _NORMAL - 1, np.where(order < 0, order - _NORMAL, 0))
     lowered = order.astype(np.int32)
     return (lowered ^ ((lowered >> 31) & 0x7FFFFFFF)).view(np.float32)
 
