@@ -13,9 +13,11 @@ from mr_st.cli.io import JsonOption, Out, QuietOption, one_line
 from mr_st.cli.reports import ResultsOption, find_report
 
 if TYPE_CHECKING:
+    from rich.console import RenderableType
     from rich.table import Table
 
     from mr_st.evaluation import GradedReport
+    from mr_st.measures import Interval
 
 __all__ = ["add_to"]
 
@@ -93,15 +95,12 @@ def _distinct_names(reports: Sequence[GradedReport]) -> list[str]:
 def _draw(
     reports: Mapping[str, GradedReport], found: Mapping[str, dict[str, Any]], out: Path, endings: Sequence[str]
 ) -> list[Path]:
-    from mr_st.measures import Interval, plot_margins, plot_similarity_by_grade, plot_thresholds, save_figure
+    from mr_st.measures import plot_margins, plot_similarity_by_grade, plot_thresholds, save_figure
 
     names = [one_line(name) for name in next(iter(reports.values())).protocol["grades"]]
     histograms = {name: report.similarities for name, report in reports.items() if report.similarities is not None}
     thresholds = {
-        name: [
-            Interval(**{k: float("nan") if v is None else v for k, v in b["threshold"].items()}) for b in boundaries
-        ]
-        for name, boundaries in ((name, of_model["boundaries"]) for name, of_model in found.items())
+        name: [_read(boundary["threshold"]) for boundary in of_model["boundaries"]] for name, of_model in found.items()
     }
     values = {name: [interval.value for interval in of_model] for name, of_model in thresholds.items()}
     margins = {name: report.margin_values() for name, report in reports.items()}
@@ -113,6 +112,13 @@ def _draw(
     return [save_figure(figure, out / f"{name}.{end}") for name, figure in figures.items() for end in endings]
 
 
+def _read(value: Mapping[str, Any]) -> Interval:
+    from mr_st.measures import Interval
+
+    figure, low, high = (float("nan") if value[key] is None else value[key] for key in ("value", "low", "high"))
+    return Interval(figure, low, high, value["n"])
+
+
 def _shown(report: GradedReport, found: Mapping[str, dict[str, Any]]) -> Any:
     from rich.console import Group
     from rich.text import Text
@@ -121,7 +127,7 @@ def _shown(report: GradedReport, found: Mapping[str, dict[str, Any]]) -> Any:
     scale = ", ".join(f"{grade} {name}" for grade, name in enumerate(names))
     confidence = 100 * next(iter(found.values()))["method"]["confidence"]
     hard = round(100 * report.protocol.get("hard_overlap", 0.7))
-    parts = [
+    parts: list[RenderableType] = [
         Text(f"{one_line(report.task_name)}, {one_line(report.split)}: {scale}"),
         _margins_table(found),
         Text(f"hard: pairs with {hard} % or more of the query's tokens in the item; [ ]: {confidence:g} % interval"),

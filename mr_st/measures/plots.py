@@ -108,7 +108,7 @@ def plot_margins(
                 grid, density = _kernel_density(values)
                 _violin(axes, at, grid, density, colour, 0.45 * width)
                 _mark(axes, at, float(values.mean()), 0.45 * width)
-        handles.append(Patch(facecolor=colour, edgecolor=colour, alpha=0.75, label=title_of(model, 30)))
+        handles.append(Patch(facecolor=colour, edgecolor=colour, alpha=0.75, label=title_of(model, 40)))
     axes.axhline(0, color="#555555", linewidth=0.8, linestyle="--", zorder=0)
     labels = [
         f"{_grade(high, grade_names)}\nover {_grade(low, grade_names)}\n{_counts(margins, (high, low))}"

@@ -140,7 +140,11 @@ def separability(
                 low,
                 of_grade[high],
                 of_grade[low],
-                **{name: means.get(_key(name, high, low)) for name in _MEANS},
+                means.get(_key("margin_average", high, low)),
+                means.get(_key("margin_worst", high, low)),
+                means.get(_key("margin_average_hard", high, low)),
+                means.get(_key("margin_worst_hard", high, low)),
+                auc_per_query=means[_key("auc_per_query", high, low)],
                 auc_pooled=_pooled(judged, similarities, high, low, queries, counts, whole, confidence),
                 overlap=Interval(overlap, *ends, n_queries),
             )
@@ -159,9 +163,6 @@ def separability(
         judged, similarities, n_grades, strata, weigh=weigh, confidence=confidence, seed=seed, draws=draws
     )
     return Separability(pairs, found, judged.n_queries, of_grade, method)
-
-
-_MEANS = ("margin_average", "margin_worst", "margin_average_hard", "margin_worst_hard", "auc_per_query")
 
 
 def _means(

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 __all__ = ["plot_thresholds"]
 
+_FEWEST = 10  # precision of fewer accepted pairs is noise
 _COLOURS = {"precision": OKABE_ITO[2], "recall": OKABE_ITO[0], "F1": OKABE_ITO[7]}
 
 
@@ -26,6 +27,8 @@ def plot_thresholds(
     grade_names: Sequence[str] = ("irrelevant", "partial", "relevant"),
 ) -> Figure:
     """One row a boundary, one panel a model: what each threshold gives, the chosen one with its interval.
+
+    Precision is drawn as far as ten pairs or more are accepted.
 
     Args:
         histograms: Model name to its histogram; all of the same grades.
@@ -58,7 +61,9 @@ def plot_thresholds(
 
 def _draw(axes: Axes, histogram: SimilarityHistogram, boundary: int, threshold: Interval) -> None:
     curve = threshold_curve(histogram, boundary)
-    for name, values in (("precision", curve.precision), ("recall", curve.recall), ("F1", curve.f1)):
+    accepted = np.cumsum(histogram.counts.sum(axis=0)[::-1])[::-1]
+    precision = np.where(accepted >= _FEWEST, curve.precision, np.nan)
+    for name, values in (("precision", precision), ("recall", curve.recall), ("F1", curve.f1)):
         axes.plot(curve.thresholds, values, color=_COLOURS[name], linewidth=2.0 if name == "F1" else 1.3, label=name)
     within = np.flatnonzero(histogram.counts.sum(axis=0))
     if len(within):

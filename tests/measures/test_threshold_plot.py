@@ -24,7 +24,10 @@ def test_one_row_a_boundary_one_panel_a_model() -> None:
     curve = threshold_curve(histograms["b"], 2)
     np.testing.assert_array_equal(lines["F1"].get_ydata(), curve.f1)
     np.testing.assert_array_equal(lines["recall"].get_ydata(), curve.recall)
-    np.testing.assert_array_equal(lines["precision"].get_ydata(), curve.precision)
+    drawn = ~np.isnan(lines["precision"].get_ydata())
+    n_accepted = [histograms["b"].counts[:, place:].sum() for place in range(200)]
+    assert drawn.tolist() == [n >= 10 for n in n_accepted]
+    np.testing.assert_array_equal(lines["precision"].get_ydata()[drawn], curve.precision[drawn])
     assert lines["greatest F1"].get_xdata()[0] == 0.3
     assert figure.axes[3].texts[0].get_text() == "0.30"
     legend = [text.get_text() for text in figure.legends[0].get_texts()]
