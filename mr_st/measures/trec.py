@@ -59,7 +59,8 @@ def trec_order(
     keys = -item_ids
     if names is not None:
         rows, where = np.unique(item_ids, return_inverse=True)
-        by_name = sorted(range(len(rows)), key=lambda at: names[rows[at]] if rows[at] >= 0 else "")
+        name_of = ["" if row < 0 else names[row] for row in rows.tolist()]
+        by_name = sorted(range(len(rows)), key=name_of.__getitem__)
         rank = np.empty(len(rows), dtype=np.int64)
         rank[by_name] = np.arange(len(rows))
         keys = -rank[where.reshape(item_ids.shape)]

@@ -40,7 +40,7 @@ def metric(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
         patch.setattr(evaluate.config, "HF_MODULES_CACHE", folder / "modules")
         patch.setattr(socket.socket, "connect", refuse)
         patch.setattr(socket, "getaddrinfo", refuse)
-        yield evaluate.load(metric_folder(), cache_dir=str(folder / "data"))
+        yield evaluate.load(metric_folder(), cache_dir=str(folder / "data"), keep_in_memory=True)
     sys.path[:] = path
 
 
