@@ -55,19 +55,19 @@ def evaluate(
     k: Annotated[str, typer.Option("--k", metavar="K,K,...", help="Cut-offs.")] = "10,50,100",
     gains: Annotated[
         str | None,
-        typer.Option(help="Gains of the grades: linear, exponential, or numbers, lowest grade first, e.g. 0,1,3. "
-                          "[default: the dataset's own]"),
+        typer.Option(help="Gains of the grades: linear, exponential, or numbers, lowest grade first, e.g. 0,1,3; "
+                          "else the dataset's own."),
     ] = None,
     subset: Annotated[
         list[str] | None,
         typer.Option(help="A part of the queries to report, e.g. head, or default for the whole alone; repeatable. "
-                          "[default: every part, in the files and --json]"),
+                          "Else every part is, in the files and by --json."),
     ] = None,
     twin: Annotated[bool, typer.Option("--twin", help="Also evaluate each task's judged-pool twin.")] = False,
     judged_pool: Annotated[
         bool, typer.Option("--judged-pool", help="Evaluate the judged-pool twins, and not the catalogues.")
     ] = False,
-    split: Annotated[str | None, typer.Option(help="The split. [default: the task's first]")] = None,
+    split: Annotated[str | None, typer.Option(help="The split; else the task's first.")] = None,
     metric: Annotated[
         list[str] | None, typer.Option("--metric", "-m", help="A metric to show, e.g. recall@50/2; repeatable.")
     ] = None,

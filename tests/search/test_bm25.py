@@ -254,3 +254,28 @@ def test_without_the_extra_its_name_is_said(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setitem(sys.modules, "bm25s", None)
     with pytest.raises(MissingExtraError, match=r"mr-st\[bm25\]"):
         Bm25Searcher(["red mug"])
+
+
+@given(queries=TEXTS, items=TEXTS, method=st.sampled_from(["lucene", "robertson", "atire"]))
+def test_named_pairs_score_as_by_hand_and_as_in_a_search(queries: list[str], items: list[str], method: str) -> None:
+    searcher = Bm25Searcher(items, method=method)
+    query_rows, item_rows = (a.ravel() for a in np.indices((len(queries), len(items))))
+    found = searcher.score_pairs(queries, query_rows, item_rows)
+    expected = np.maximum(by_hand(queries, items, 1.2, 0.75, method).ravel(), 0)
+    assert np.allclose(found, expected, atol=1e-5)
+    top = searcher.search(QueryBatch(texts=queries), len(items))
+    given_ids = top.ids >= 0
+    rows = np.nonzero(given_ids)[0]
+    in_pairs = found.reshape(len(queries), len(items))[rows, top.ids[given_ids]]
+    assert in_pairs.tolist() == top.scores[given_ids].tolist(), "to the last bit"
+
+
+def test_named_pairs_in_small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    items, queries = [f"{a} {b}" for a in WORDS for b in WORDS], ["nothing", *WORDS, "red mug", ""]
+    query_rows = np.array([0, 1, 1, 3, 7, 7, 8])
+    item_rows = np.array([0, 0, 35, 14, 3, 18, 5])
+    searcher = Bm25Searcher(items)
+    whole = searcher.score_pairs(queries, query_rows, item_rows)
+    monkeypatch.setattr(bm25_module, "_BLOCK_POSTINGS", 5)
+    assert searcher.score_pairs(queries, query_rows, item_rows).tolist() == whole.tolist()
+    assert (whole > 0).tolist() == [False, True, False, True, True, True, False]

@@ -234,7 +234,11 @@ class HybridSpec(SystemSpec):
         super().check()
         other = {"rrf": "normalise", "weighted": "constant"}[self.fusion]
         if other in self.model_fields_set:
-            raise UsageError(f"hybrid: {other} means nothing with fusion: {self.fusion}; leave it out")
+            raise UsageError(f"{other} means nothing with fusion: {self.fusion}; leave it out")
+        if self.weights is not None and set(self.weights) != set(self.parts):
+            raise UsageError(
+                f"weights are for {', '.join(self.weights) or 'nothing'}, but the parts are {', '.join(self.parts)}"
+            )
         for part in self.parts.values():
             part.check()
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
-from mr_st.errors import UsageError, explain_validation
+from mr_st.errors import MrStError, UsageError, explain_validation
 from mr_st.evaluation.systems.kinds import (
     BiEncoderSpec,
     Bm25Spec,
@@ -92,10 +92,15 @@ def read_spec(spec: str | Path) -> SystemSpec:
     text = str(spec)
     try:
         found = _named(text, None, 0)
+        found.check()
+        called = found.called()
     except RecursionError as error:
         raise UsageError(f"{text}: nested too deeply; mend the file") from error
-    found.check()
-    if found.called() is None:  # a file of no given name
+    except MrStError as error:
+        if not text.lower().endswith(_YAML) or str(error).startswith(text):
+            raise
+        raise UsageError(f"{text}: {error}") from error
+    if called is None:  # a file of no given name
         found = found.model_copy(update={"name": name_of_file(text)})
     return found
 
