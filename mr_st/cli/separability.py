@@ -38,9 +38,7 @@ def add_to(app: typer.Typer) -> None:
 def separability(
     models: Annotated[
         list[str],
-        typer.Argument(
-            metavar="RESULT_OR_MODEL...", help="Names in the results folder, or result JSONs, of one task."
-        ),
+        typer.Argument(metavar="RESULT_OR_MODEL", help="Names in the results folder, or result JSONs, of one task."),
     ],
     task: Annotated[str | None, typer.Option("--task", "-t", help="The task, where names are given.")] = None,
     results: ResultsOption = Path("results"),
