@@ -164,7 +164,9 @@ def _language(task_metadata: Any, hf_subset: str) -> str | None:
 
     if task_metadata is None:
         return None
-    codes = task_metadata.hf_subsets_to_langscripts.get(hf_subset, task_metadata.bcp47_codes)
+    of = task_metadata.hf_subsets_to_langscripts
+    # a subset beside "default" is a part of it, and searched as the whole is
+    codes = of.get("default") or of.get(hf_subset) or task_metadata.bcp47_codes
     return bcp47_of(codes[0]) if len(codes) == 1 else None
 
 

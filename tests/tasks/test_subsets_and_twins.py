@@ -6,11 +6,15 @@ import pytest
 from mr_st.data import GradedDataset
 from mr_st.errors import UsageError
 from mr_st.evaluation import BiEncoder, GradedReport
+from mr_st.evaluation.systems import Bm25System, HybridSystem, RandomSystem
 from mr_st.grades import ESCI_FOUR_GRADES
 from mr_st.tasks import GradedRetrievalTask, MarketplaceReranking, MarketplaceRetrieval, get_task
 from mr_st.tasks.base import twin_metadata
 
 MARGINS = {"margin_average_2_0", "margin_worst_2_0", "margin_average_1_0", "margin_average_2_1"}
+
+
+TITLES = ["red mug, taza roja", "blue mug", "hose", "lamp"]
 
 
 class Sliced(GradedRetrievalTask):
@@ -26,10 +30,10 @@ def sliced() -> Sliced:
         GradedDataset.from_tables(
             [
                 {"query_id": "q1", "text": "red mug", "locale": "en-US"},
-                {"query_id": "q2", "text": "taza roja", "locale": "es-ES"},
+                {"query_id": "q2", "text": "tazas rojas", "locale": "es-ES"},
                 {"query_id": "q3", "text": "hose", "locale": "es-MX"},
             ],
-            [{"item_id": f"i{n}", "title": title} for n, title in enumerate(["red mug", "blue mug", "hose", "lamp"])],
+            [{"item_id": f"i{n}", "title": title} for n, title in enumerate(TITLES)],
             [
                 {"query_id": q, "item_id": f"i{i}", "grade": g, "split": "test"}
                 for q, i, g in [("q1", 0, 2), ("q1", 1, 1), ("q1", 3, 0), ("q2", 0, 2), ("q2", 2, 0), ("q3", 3, 0)]
@@ -46,6 +50,25 @@ def test_mteb_and_we_agree_on_subsets_of_the_marketplace_and_of_its_twin(agree, 
     assert set(scores) == {"default", "es", "head", "misspelt"}
     assert set(agree(task.twin())["default"]) >= MARGINS
     assert scores["default"]["ndcg_at_10"] != scores["head"]["ndcg_at_10"]
+
+
+@pytest.mark.parametrize("kind", ["bm25", "hybrid", "random"])
+def test_mteb_and_we_agree_on_systems(agree, model, kind) -> None:
+    bm25 = Bm25System()
+    system = {
+        "bm25": bm25,
+        "hybrid": HybridSystem({"lexical": bm25, "dense": BiEncoder(model)}, weights={"lexical": 0.7, "dense": 0.3}),
+        "random": RandomSystem(),
+    }[kind]
+    task = MarketplaceRetrieval(size="tiny")
+    task.subsets = {"de": {"locale": "de"}}
+    agree(task, system)
+    agree(task.twin(), system)
+
+
+def test_bm25_takes_the_language_of_all_queries_for_those_of_a_subset_too(agree, sliced) -> None:
+    """With a Spanish stemmer the query of the subset would find its item, with none it does not."""
+    assert agree(sliced, Bm25System())["es"]["recall_at_10"] == 0
 
 
 def test_subsets_are_cut_out_of_one_search(sliced, model) -> None:
@@ -126,8 +149,8 @@ def test_a_twin_ranks_and_measures_every_judged_pair_and_nothing_else(sliced, mo
     assert data["corpus"]["id"][:] == ["i0", "i1", "i2", "i3"]
     report = twin.report(model)
     assert report.run.filter(report.run["query_id"].to_numpy(zero_copy_only=False) == "q2").num_rows == 2
-    queries = model.encode_query(["red mug", "taza roja"], normalize_embeddings=True)
-    items = model.encode_document(["red mug", "blue mug", "hose", "lamp"], normalize_embeddings=True)
+    queries = model.encode_query(["red mug", "tazas rojas"], normalize_embeddings=True)
+    items = model.encode_document(TITLES, normalize_embeddings=True)
     similarity = queries @ items.T
     expected = [similarity[0, 0] - similarity[0, 3], similarity[1, 0] - similarity[1, 2]]
     assert report.values("margin_average_2_0") == pytest.approx(np.array(expected), abs=1e-6)
