@@ -109,7 +109,7 @@ def difficulty(size: str, seed: int) -> dict[str, Any]:
     n_relevant = (grades > 0).sum(axis=1)
     return {
         "protocol": f"marketplace {size}, seed {seed}, test split: {len(rows)} queries, all {len(items):,} items, "
-        "every pair graded by the policy, gains 0/.5/1, text of two taxonomy levels; 95 % BCa bootstrap intervals",
+        "every pair graded by the policy, gains 0/.5/1, text of two taxonomy levels; 95 % bootstrap intervals",
         "fingerprint": dataset.fingerprint,
         "relevant_or_partial_per_query": {p: float(np.percentile(n_relevant, int(p))) for p in ("5", "50", "95")},
         "ndcg@10": {name: bootstrap_interval(found).to_dict() for name, found in values.items()},

@@ -131,7 +131,7 @@ def _training_protocol(found: Mapping[str, Any]) -> str:
         f"{at['queries_per_batch']} queries a step at {at['learning_rate']:g}, here {at['steps']} steps), seeds "
         f"{', '.join(map(str, at['seeds']))}. Every arm has the original judgments and, query by query, as many mined "
         f"pairs as `mine` took (k {at['k']}, boundary {at['boundary']}). Test split, {at['queries']} queries, all "
-        f"{at['items']:,} items, gains {at['gains']}; each query's mean over the seeds, then 95 % BCa intervals over "
+        f"{at['items']:,} items, gains {at['gains']}; each query's mean over the seeds, then 95 % intervals over "
         f"queries; differences against re-annotation by the paired permutation test, p of NDCG@10 Holm-corrected over "
         "the rows. Margins (p uncorrected) are among the judged pairs; worst* is among all pairs of query and item. "
         "The steps are the recipe's; an earlier trial with 100 was stopped and thrown away after its re-annotated "

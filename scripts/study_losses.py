@@ -9,7 +9,7 @@
 MiniLM from the base, without heads; the marketplace `small`, its training instances (misspelt variants of 40 % of the
 queries beside them for spelling_consistency only), 30 steps of 8 queries, the same batches, learning rate and seed for
 all, each loss at its defaults. No setting was tuned for any loss, and no dev set is looked at. Evaluated on the test
-split over the full catalogue: NDCG@10 with 95 % BCa intervals over queries, its paired difference to supcon with the
+split over the full catalogue: NDCG@10 with 95 % intervals over queries, its paired difference to supcon with the
 permutation test's p (10,000 signs, Holm-corrected over all rows), and average margins over the judged pairs.
 """
 
@@ -74,26 +74,14 @@ def evaluate(name: str, model_dir: str | Path, dataset: GradedDataset, out: Path
     return report
 
 
-def holm(p_values: Mapping[str, float]) -> dict[str, float]:
-    """Holm's step-down correction of several p-values. Source: Holm, 1979.
-
-    Example:
-        >>> holm({"a": 0.01, "b": 0.04, "c": 0.03})
-        {'a': 0.03, 'c': 0.06, 'b': 0.06}
-    """
-    corrected, largest = {}, 0.0
-    for at, name in enumerate(sorted(p_values, key=lambda name: p_values[name])):
-        largest = max(largest, min(1.0, (len(p_values) - at) * p_values[name]))
-        corrected[name] = largest
-    return corrected
-
-
 def figures_of(reports: Mapping[str, GradedReport], stages: Mapping[str, dict[str, Any]]) -> dict[str, Any]:
     """One row a model."""
     from mr_st.evaluation import compare
+    from mr_st.measures import holm
 
     against = {name: compare(reports[BASELINE], report) for name, report in reports.items() if name != BASELINE}
-    corrected = holm({name: comparison.p_value for name, comparison in against.items()})
+    adjusted = holm([comparison.p_value for comparison in against.values()])
+    corrected = dict(zip(against, adjusted.tolist(), strict=True))
     rows = {}
     for name, report in reports.items():
         row: dict[str, Any] = {key: report[key].to_dict() for key in ("ndcg@10", *MARGINS) if key in report.metrics}
@@ -116,7 +104,7 @@ def table_of(figures: Mapping[str, Any]) -> str:
     settings = figures["settings"]
     lines = [
         f"{figures['protocol']}; {settings['max_steps']} steps of {settings['queries_per_batch']} queries at a "
-        f"learning rate of {settings['learning_rate']:g} for all, defaults of each loss, nothing tuned. 95 % BCa "
+        f"learning rate of {settings['learning_rate']:g} for all, defaults of each loss, nothing tuned. 95 % "
         f"intervals over queries; p of the paired permutation test against `{BASELINE}`, Holm-corrected over rows. "
         "`scripts/study_losses.py --out runs/losses --docs`",
         "",

@@ -32,7 +32,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from doc_pages import DOCS
-from study_losses import holm
 from study_mining_pairs import ANNOTATED, DRAWN, NAIVE, ORIGINAL, RANDOM, REGRADED, arms_of, false_negatives
 
 from mr_st.cli.io import quiet_libraries
@@ -219,7 +218,7 @@ def figures_of(values: Mapping[str, Mapping[int, Mapping[str, np.ndarray]]], sha
         values: Arm to seed to ``metric/share`` to float (n,) over queries.
         share: Of stage 1's weights.
     """
-    from mr_st.measures import bootstrap_interval, paired_bootstrap, paired_permutation_test
+    from mr_st.measures import bootstrap_interval, holm, paired_bootstrap, paired_permutation_test
 
     def of(name: str, metric: str) -> np.ndarray:
         key = f"{metric}/{0.0 if name == STAGE1 else share:g}"
@@ -245,7 +244,7 @@ def figures_of(values: Mapping[str, Mapping[int, Mapping[str, np.ndarray]]], sha
             }
             p_values[name] = row["against"]["ndcg@10"]["p"]
         rows[name] = row
-    for name, p in holm(p_values).items():
+    for name, p in zip(p_values, holm(list(p_values.values())).tolist(), strict=True):
         rows[name]["against"]["ndcg@10"]["p_holm"] = p
     return rows
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from mr_st.measures.bca import BCA_METHOD, bca_interval
 from mr_st.measures.intervals import INTERVAL_METHOD, Interval, bootstrap_interval, bootstrap_intervals
@@ -77,7 +78,7 @@ def paired_permutation_test(a: np.ndarray, b: np.ndarray, seed: int = 0, n_resam
     return (1 + at_least) / (1 + n_resamples)
 
 
-def holm(p_values: np.ndarray) -> np.ndarray:
+def holm(p_values: ArrayLike) -> np.ndarray:
     """p-values adjusted for being several: of all that are below .05 then, the risk that any is chance is at most 5 %.
 
     Args:
