@@ -15,6 +15,9 @@ from mr_st.measures import Interval, holm, paired_bootstrap, paired_permutation_
 __all__ = ["Comparison", "Paired", "compare", "compare_part", "compare_several", "corrected", "paired_values",
            "protocol_notes"]  # fmt: skip
 
+N_BOOTSTRAP = 2000
+"""Bootstrap samples of an interval."""
+
 _EQUAL = 1e-9
 _SAME = ("split", "gains", "corpus", "n_items")
 _NOTED = ("item_text", "max_seq_length", "prompts", "search", "ties", "n_queries", "mr_st")
@@ -129,7 +132,7 @@ def compare(
     *,
     seed: int = 0,
     n_resamples: int = 10_000,
-    n_bootstrap: int = 2000,
+    n_bootstrap: int = N_BOOTSTRAP,
 ) -> Comparison:
     """Compare report B with report A, paired by query.
 
@@ -204,7 +207,7 @@ def compare_part(
     least: int,
     seed: int = 0,
     n_resamples: int = 10_000,
-    n_bootstrap: int = 2000,
+    n_bootstrap: int = N_BOOTSTRAP,
 ) -> Comparison:
     """Compare over some of the paired queries (bool (n,)); with fewer than ``least``, no interval and no p-value."""
     kept = np.flatnonzero(where)

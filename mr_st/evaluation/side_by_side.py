@@ -11,13 +11,13 @@ import pyarrow.compute
 
 from mr_st.errors import UsageError
 from mr_st.evaluation.collection import Collection
-from mr_st.evaluation.compare import paired_values, protocol_notes
+from mr_st.evaluation.compare import N_BOOTSTRAP, paired_values, protocol_notes
 from mr_st.evaluation.evaluate import evaluate_system
 from mr_st.evaluation.query_sample import QuerySample, draw_queries, restrict
 from mr_st.evaluation.report import RUN_DEPTH, GradedReport
 from mr_st.evaluation.swapped import Swap, swapped
 from mr_st.evaluation.system import System
-from mr_st.measures import Interval, paired_permutation_test
+from mr_st.measures import Interval, paired_bootstrap, paired_permutation_test
 from mr_st.measures.weighted import effective_number, ratio_interval
 
 __all__ = ["N_DRAWS", "Arms", "SideBySide", "run_side_by_side", "side_by_side", "swaps_between"]
@@ -189,7 +189,8 @@ def side_by_side(
 ) -> SideBySide:
     """Hold two reports side by side over queries drawn by frequency.
 
-    The intervals are over queries, not over draws (:func:`mr_st.measures.weighted.ratio_interval`).
+    The intervals are over queries, not over draws (:func:`mr_st.measures.weighted.ratio_interval`). Where every query
+    counts once, the difference has the interval and the p-value that :func:`~mr_st.evaluation.compare.compare` gives.
 
     Args:
         control, treatment: Reports of two systems on the same data, with ``ndcg@k`` and ``judged@k``.
@@ -268,7 +269,7 @@ def _arms(
     return Arms(
         control=mean(a),
         treatment=mean(b),
-        difference=ratio_interval(weights * differences, weights),
+        difference=_difference(a, b, weights, seed),
         relative=ratio_interval(weights * differences, weights * a),
         p_value=paired_permutation_test(np.zeros(len(a)), weights * differences, seed),
         won=mean((differences > _EQUAL).astype(float)),
@@ -279,6 +280,14 @@ def _arms(
         overlap=mean(overlaps),
         n_effective=effective_number(weights),
     )
+
+
+def _difference(a: np.ndarray, b: np.ndarray, weights: np.ndarray, seed: int) -> Interval:
+    """Mean of b - a: where all queries count alike, just as ``mr-st compare`` gives it."""
+    counted = weights > 0
+    if counted.any() and np.ptp(weights[counted]) == 0:
+        return paired_bootstrap(a[counted], b[counted], seed, N_BOOTSTRAP)
+    return ratio_interval(weights * (b - a), weights)
 
 
 def _overlaps(first: GradedReport, second: GradedReport, query_ids: list[str], k: int) -> np.ndarray:

@@ -145,7 +145,7 @@ def _facts(found: SideBySide, control: GradedReport) -> list[tuple[str, str]]:
             "Gains",
             ", ".join(f"{name} {gain:g}" for name, gain in zip(protocol["grades"], protocol["gains"], strict=True)),
         ),
-        ("Intervals", "95 %, jackknife over queries: a query that is drawn often is one observation"),
+        ("Intervals", "95 %, over queries: a query that is drawn often is one observation"),
         ("Unjudged items", "count as grade 0; judged@k tells how many there are"),
         ("Control", f"{found.control} ({found.revisions[0]})"),
         ("Treatment", f"{found.treatment} ({found.revisions[1]})"),

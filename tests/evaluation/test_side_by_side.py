@@ -45,7 +45,9 @@ def test_the_figures_by_hand(arms: tuple[SideBySide, GradedReport, GradedReport]
     assert traffic.judged_treatment == pytest.approx(np.average(treatment.values("judged@10"), weights=draws))
     assert uniform.control == pytest.approx(a.mean())
     assert uniform.difference.n == 60
-    assert uniform.p_value == compare(control, treatment).p_value
+    plain = compare(control, treatment)
+    assert (uniform.difference.low, uniform.difference.high) == (plain.low, plain.high)
+    assert uniform.p_value == plain.p_value
     assert traffic.n_effective < 30 < uniform.n_effective
 
 
