@@ -98,7 +98,7 @@ def holm(p_values: ArrayLike) -> np.ndarray:
     """
     p = np.asarray(p_values, dtype=np.float64)
     if p.ndim != 1 or ((p < 0) | (p > 1)).any():
-        raise ValueError(f"p-values must be a list of numbers from 0 to 1, got {p_values}")
+        raise ValueError(f"p-values must be a list of numbers from 0 to 1, got {p.tolist()}")
     adjusted = np.full(len(p), np.nan)
     order = np.argsort(p, kind="stable")[: np.count_nonzero(~np.isnan(p))]  # NaN sorts last
     factors = np.arange(len(order), 0, -1)
