@@ -71,7 +71,8 @@ def test_recorded_baselines_have_protocol_data_and_intervals(name) -> None:
             for value, low, high, n in system["metrics"].values():
                 assert n == 0 or low <= value <= high
             assert system["metrics"]["ndcg@10"][3] == entry["protocol"]["n_queries"]
-        assert entry["systems"]["random"]["metrics"]["ndcg@10"][2] < entry["systems"]["bm25"]["metrics"]["ndcg@10"][1]
+        random, bm25 = (entry["systems"][key]["metrics"]["ndcg@10"][0] for key in ("random", "bm25"))
+        assert random < bm25 < 0.95  # neither hopeless nor trivial
 
 
 def test_every_task_of_ours_has_a_record_of_its_baselines() -> None:
