@@ -75,7 +75,7 @@ def plot_forest(rows: Sequence[ForestRow], *, title: str = "", axis: str = "diff
     for y, name in headings:
         axes.text(-0.01, y, _short(name), transform=axes.get_yaxis_transform(), ha="right", va="center",
                   fontsize=9, fontweight="bold")  # fmt: skip
-    for x, head in ((1.02, "queries"), (1.14, p_label)):
+    for x, head in ((1.02, "queries"), (1.18, p_label)):
         axes.text(x, -0.9, head, transform=axes.get_yaxis_transform(), fontsize=9, color="#555555", va="center")
     low, high = _reach(rows)
     axes.set_xlim(low, high)
@@ -107,7 +107,7 @@ def _draw(axes: Axes, y: float, row: ForestRow) -> None:
     beside = axes.get_yaxis_transform()
     axes.text(1.02, y, f"{interval.n:,}", transform=beside, fontsize=9, va="center")
     text = "too few" if np.isnan(p) else "<.001" if p < 0.001 else f"{p:.3f}".lstrip("0") if p < 1 else "1"
-    axes.text(1.14, y, text, transform=beside, fontsize=9, va="center")
+    axes.text(1.18, y, text, transform=beside, fontsize=9, va="center")
 
 
 def _reach(rows: Sequence[ForestRow]) -> tuple[float, float]:
