@@ -208,7 +208,7 @@ def _row(name: str) -> dict[str, Any]:
         metadata, baselines = kind.metadata, kind.baselines()
     except MrStError as error:
         return {**row, "error": str(error)}
-    sizes = next((entry.get("statistics", {}) for entry in baselines.get("entries", [])), {})
+    sizes: dict[str, Any] = next((entry.get("statistics", {}) for entry in baselines.get("entries", [])), {})
     return row | {
         "type": metadata.type,
         "languages": metadata.languages,

@@ -337,8 +337,8 @@ def _interval(value: Any) -> Any:
     from mr_st.measures import Interval
 
     mean, low, high, n = value
-    numbers = [np.nan if x is None else float(x) for x in (mean, low, high)]
-    return Interval(*numbers, int(n))
+    value, low, high = (np.nan if x is None else float(x) for x in (mean, low, high))
+    return Interval(value, low, high, int(n))
 
 
 def _marked_up(value: Any) -> bool:

@@ -162,7 +162,7 @@ def recompute_metrics(report: GradedReport, collection: Collection, grid: np.nda
     ks = report.protocol.get("ks")
     depth = report.protocol.get("run_depth")
     good = isinstance(ks, list) and ks and all(isinstance(k, int) and 0 < k <= 10_000 for k in ks)
-    if not good or not isinstance(depth, int) or sorted(set(ks)) != ks:
+    if not isinstance(ks, list) or not good or not isinstance(depth, int) or sorted(set(ks)) != ks:
         return Recomputed((), (), (_must("protocol not complete", f"cut-offs {_short(ks)}", MEND),))
     deepest = int(collection.judged.per_query.max()) if collection.judged_pool else len(collection.item_ids)
     shallow = ks if deepest <= depth else [k for k in ks if k <= depth]  # a run of everything tells every cut-off

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mr_st.evaluation.finding import Finding
+from mr_st.evaluation.finding import Finding, Level
 
 if TYPE_CHECKING:
     from mr_st.evaluation import Collection
@@ -21,6 +21,7 @@ _MUCH = 0.9
 def find_label_findings(collection: Collection) -> Iterator[Finding]:
     """Queries without a positive, the mix of the grades, how many queries and judgments there are."""
     judged, names = collection.judged, collection.scale.names
+    level: Level
     n_all = collection.n_queries + collection.n_left_out
     if collection.n_left_out:
         level = "should" if collection.n_left_out > 0.5 * n_all else "note"

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mr_st.evaluation.finding import Finding
+from mr_st.evaluation.finding import Finding, Level
 from mr_st.tasks.checking.near_texts import near_texts
 from mr_st.text import normalise
 
@@ -54,7 +54,7 @@ def find_leakage(dataset: GradedDataset, split: str, query_rows: np.ndarray) -> 
         if q * stride + i not in shared and (query_texts[q], item_texts[i]) in known
     ]
     if twice:
-        level = "must" if len(twice) > 0.01 * len(tested.query_rows) else "should"
+        level: Level = "must" if len(twice) > 0.01 * len(tested.query_rows) else "should"
         yield Finding(level, "same pair by its texts", f"{len(twice):,} pairs of {split} stand in train under other "
                       "ids", "take them out of one of the two, or give queries and items of one text one id",
                       tuple(twice))  # fmt: skip
