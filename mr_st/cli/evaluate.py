@@ -104,8 +104,8 @@ def evaluate(
     ensure_writable(results)
     how = Loading(store=store, batch_size=batch_size, show_progress=console.show_progress)
     found: list[Any] = []
-    for spec, system_name in zip(specs, name or [None] * len(specs), strict=True):
-        system = load_system(spec, name=system_name, how=how)
+    for number, spec in enumerate(specs):
+        system = load_system(spec, name=name[number] if name else None, how=how)
         for job in jobs:
             done = run_job(job, system, results, again=again)
             found.append(done)

@@ -13,11 +13,11 @@ import numpy as np
 
 from mr_st.errors import UsageError
 from mr_st.files import atomic_path
+from mr_st.search import TopK
 
 if TYPE_CHECKING:
     from mr_st.evaluation.collection import Collection
     from mr_st.evaluation.report import GradedReport
-    from mr_st.search import TopK
 
 __all__ = ["write_trec_qrels", "write_trec_run"]
 
@@ -49,7 +49,7 @@ def write_trec_run(
     Source: the format of TREC's ad hoc tracks, as trec_eval reads it.
     """
     _check_ids([tag], "tag")
-    if hasattr(run, "per_query"):
+    if not isinstance(run, TopK):
         table = run.run
         queries, items = table["query_id"].to_pylist(), table["item_id"].to_pylist()
         ranks, scores = table["rank"].to_numpy(), table["score"].to_numpy().astype(np.float32)
@@ -95,8 +95,7 @@ def write_trec_qrels(collection: Collection, path: str | Path) -> None:
 def _falling(scores: np.ndarray, is_first: np.ndarray) -> np.ndarray:
     """Scores with each lower than the one before in its query, by float32's smallest step where need be."""
     found = scores.copy()
-    suspects = np.flatnonzero(~is_first[1:] & ~(scores[1:] < scores[:-1])) + 1 if len(scores) else []
-    for at in suspects:
+    for at in (np.flatnonzero(~is_first[1:] & ~(scores[1:] < scores[:-1])) + 1).tolist():
         while at < len(found) and not is_first[at] and not found[at] < found[at - 1]:
             found[at] = np.nextafter(found[at - 1], np.float32(-np.inf))
             at += 1

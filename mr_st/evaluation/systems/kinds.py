@@ -150,8 +150,10 @@ class BiEncoderSpec(SystemSpec):
                 raise UsageError(f"{self.model}: no prompt is called {prompt!r}; it has {known}")
             texts[side] = own[prompt] or ""
         if texts:
-            sides = {"query": "query", "item": "document"}
-            model.prompts = {of: texts.get(side, prompt_of(model, side)) for side, of in sides.items()}  # type: ignore[arg-type,assignment]
+            model.prompts = {
+                "query": texts.get("query", prompt_of(model, "query")),
+                "document": texts.get("item", prompt_of(model, "item")),
+            }
             model.default_prompt_name = None
         if self.max_seq_length is not None:
             limit = _longest(model)
