@@ -84,5 +84,6 @@ def _unpinned_calls(tree: ast.AST, file: str) -> Iterator[Finding]:
         given = next((keyword.value for keyword in node.keywords if keyword.arg == "revision"), None)
         written = given.value if isinstance(given, ast.Constant) else None
         if given is None or (isinstance(given, ast.Constant) and not _COMMIT.fullmatch(str(written))):
-            yield Finding("must", "revision not pinned", f"{first.value} is loaded at {str(written) if written else 'its main branch'}",
+            at = str(written) if written else "its main branch"
+            yield Finding("must", "revision not pinned", f"{first.value} is loaded at {at}",
                           _MEND, (f"{file}, line {node.lineno}",))  # fmt: skip
