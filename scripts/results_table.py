@@ -104,7 +104,7 @@ def measure(task: Any, run: Path, work: Path) -> dict[str, Any]:
 
 def section(found: Mapping[str, Any], command: str) -> str:
     """One corpus as Markdown."""
-    lines = [f"{found['protocol_line']}. Brackets: 95 % interval over queries. `{command}`", ""]
+    lines = [f"{found['protocol_line']}. In brackets 95 % intervals over queries. `{command}`", ""]
     lines += ["| | " + " | ".join(METRICS.values()) + " |", "|---" * (len(METRICS) + 1) + "|"]
     for name, system in found["systems"].items():
         cells = [interval_cell(system["metrics"][m]) if m in system["metrics"] else "" for m in METRICS]
