@@ -30,8 +30,10 @@ def row_norms(block: np.ndarray) -> np.ndarray:
     return norms
 
 
-def refuse_unusable(vectors: np.ndarray, where: str, first: int = 0, ids: Sequence[str] | None = None) -> None:
+def refuse_unusable(vectors: np.ndarray, where: str, first: int = 0, ids: Sequence[str] | None = None) -> float:
     """Raise for the first row that cannot be compared: NaN or infinite, all zeros, or longer than 1e18.
+
+    Returns the length of the longest row, 0 where there is none.
 
     Args:
         vectors: float (n, d); read a few thousand rows at a time, so that a memory map stays one.
@@ -42,10 +44,12 @@ def refuse_unusable(vectors: np.ndarray, where: str, first: int = 0, ids: Sequen
     Raises:
         DataError: there is such a row.
     """
+    longest = 0.0
     for start in range(0, len(vectors), _ROWS):
         norms = row_norms(np.asarray(vectors[start : start + _ROWS], dtype=np.float32))
         wrong = ~((norms > 0) & (norms <= LONGEST))
         if not wrong.any():
+            longest = max(longest, float(norms.max()))
             continue
         at = int(np.argmax(wrong))
         if norms[at] == 0:
@@ -57,3 +61,4 @@ def refuse_unusable(vectors: np.ndarray, where: str, first: int = 0, ids: Sequen
         name = "" if ids is None else f" ({ids[start + at]})"
         problem = Problem(where, f"{what}{name}, which no similarity can rank", mend, row=first + start + at + 1)
         raise DataError(problem)
+    return longest

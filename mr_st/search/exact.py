@@ -90,7 +90,7 @@ class ExactSearcher:
                 "use first_pass='auto'"
             )
         self._blocks(1)
-        refuse_unusable(vectors, "item vectors", ids=ids)
+        self.longest = refuse_unusable(vectors, "item vectors", ids=ids)
         self._codes: dict[int, passes.Int8Side] = {}
 
     @property
@@ -181,11 +181,14 @@ class _Search:
         self.item_block = item_block
         self.best = BestSoFar(len(queries), k)
         self.waiting = [
-            Waiting(searcher.vectors, queries[rows], rows.start, self.best)
+            Waiting(searcher.vectors, queries[rows], rows.start, self.best, searcher.longest)
             if guesses is None
-            else Waiting(searcher.vectors, queries[rows], rows.start, self.best, guesses[rows], HELD // _GUESSED)
+            else Waiting(
+                searcher.vectors, queries[rows], rows.start, self.best, searcher.longest,
+                guesses[rows], HELD // _GUESSED,
+            )
             for rows in (slice(first, first + query_block) for first in range(0, len(queries), query_block))
-        ]
+        ]  # fmt: skip
         self.room = passes.Room(query_block, item_block, searcher.device)
         self.n_int8, self.n_coarse = 0, 0  # blocks that met in int8, and those where it let too much through
         d = queries.shape[1]

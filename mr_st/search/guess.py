@@ -9,7 +9,7 @@ from mr_st.search.first_pass import Float32Side, kth, product_error
 __all__ = ["guess_thresholds", "worth_guessing"]
 
 _LEAST_ITEMS = 16_384
-_PLACES = 64  # of the places sought, so many fall into the sample on average
+_PLACES = 40  # of the places sought, so many fall into the sample on average
 _DOUBT = 4.0  # standard deviations by which the guess stays on the safe side
 _BLOCK = 256
 

@@ -73,6 +73,14 @@ class BestSoFar:
             keys: int64 (m, w).
         """
         width = keys.shape[1]
+        if (
+            width == self.k
+            and (self._keys[rows, 0] == _EMPTY).all()
+            and (self._keys[rows].max(axis=1) == _EMPTY).all()
+        ):
+            self._keys[rows] = keys  # the first that come
+            self.thresholds[rows] = _scores_of(keys.min(axis=1))
+            return
         both = np.concatenate([self._keys[rows], keys], axis=1)
         both.partition(width, axis=1)
         self._keys[rows] = both[:, width:]

@@ -27,6 +27,7 @@ class Waiting:
         queries: float (n, d), the block's.
         first: Where the block begins in ``best``.
         best: Takes the canonical scores.
+        longest: A length that no item exceeds, where one is known.
         guesses: float32 (n,), scores that the k-th best are believed to exceed: what is not above them is not
             wanted. None for none.
         held: Times k candidates a query may wait.
@@ -38,6 +39,7 @@ class Waiting:
         queries: np.ndarray,
         first: int,
         best: BestSoFar,
+        longest: float | None = None,
         guesses: np.ndarray | None = None,
         held: int = HELD,
     ):
@@ -45,6 +47,7 @@ class Waiting:
         self.queries = queries
         self.rows = slice(first, first + len(queries))
         self.best = best
+        self.longest = longest
         self.guesses = guesses
         self._most = held * best.k * len(queries)
         self._held: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
@@ -103,7 +106,7 @@ class Waiting:
             self._n_held = len(self._held[0][0])
 
     def _score(self, rows: np.ndarray, item_rows: np.ndarray) -> None:
-        scores = canonical_scores(self.queries, self.items, rows, item_rows)
+        scores = canonical_scores(self.queries, self.items, rows, item_rows, self.longest)
         self.best.add_pairs(self.rows.start, rows, keys_of(scores, item_rows))
 
 
