@@ -303,6 +303,7 @@ def main() -> None:
     parser.add_argument("--arm", choices=["mteb", "ours"], help="run one arm once and print its times")
     parser.add_argument("--data", type=Path, help="with --arm: a saved dataset")
     parser.add_argument("--out", type=Path, help="with --arm: where results go")
+    parser.add_argument("--sort", default="tottime", help="with --profile: tottime or cumtime")
     parser.add_argument("--profile", action="store_true", help="with --arm: print where the time goes")
     at = parser.parse_args()
     if at.arm:
@@ -312,7 +313,7 @@ def main() -> None:
 
             with cProfile.Profile() as profile:
                 found = run_arm(at.arm, at.data, at.out)
-            pstats.Stats(profile).sort_stats("tottime").print_stats(25)
+            pstats.Stats(profile).sort_stats(at.sort).print_stats(40)
         else:
             found = run_arm(at.arm, at.data, at.out)
         print(json.dumps(found))

@@ -175,3 +175,42 @@ def test_parts_of_a_split_stand_beside_the_whole(report: GradedReport, tmp_path)
     assert GradedReport.load(path)["ndcg@10"] == whole["ndcg@10"]
     with pytest.raises(UsageError, match="no subset 'tail'"):
         GradedReport.load(path, subset="tail")
+
+
+def test_mteb_reads_subsets_splits_and_twins(model, dataset, tmp_path) -> None:
+    """Whole and parts, two splits, and the judged pool: each through MTEB's own readers, every shared metric there."""
+    import mteb
+
+    from mr_st.evaluation import BiEncoder, Collection, evaluate_system
+
+    system, ks = BiEncoder(model, "test/tiny"), (1, 5, 10)
+    results = tmp_path / "results"
+    wholes = {}
+    for task, is_pool in (("ShopRetrieval", False), ("ShopReranking", True)):
+        for split in ("test", "dev"):
+            collection = Collection.from_dataset(dataset, split, judged_pool=is_pool)
+            whole = evaluate_system(system, collection, task_name=task, ks=ks, n_resamples=50)
+            column = whole.per_query.column_names.index("kind")
+            kinds = pa.array(["spelling", *["organic"] * (whole.per_query.num_rows - 1)])
+            whole = replace(whole, per_query=whole.per_query.set_column(column, "kind", kinds))
+            wholes[task, split] = whole
+            whole.save(results)
+            for kind in ("spelling", "organic"):
+                whole.take({"kind": kind}, kind).save(results)
+
+    cache = mteb.ResultCache(tmp_path)
+    meta = cache._load_model_meta_from_cache("test/tiny", system.revision)
+    (of_model,) = cache.load_results().model_results
+    assert {result.task_name for result in of_model.task_results} == {"ShopRetrieval", "ShopReranking"}
+    for (task, split), whole in wholes.items():
+        read = cache.load_task_result(task, meta)
+        (listed,) = [result for result in of_model.task_results if result.task_name == task]
+        for found in (read, listed):
+            scores = {entry["hf_subset"]: entry for entry in found.scores[split]}
+            assert set(scores) == {"default", "spelling", "organic"}
+            for name in ("ndcg", "map", "recall", "precision", "mrr"):
+                for k in ks:
+                    assert scores["default"][f"{name}_at_{k}"] == pytest.approx(whole[f"{name}@{k}"].value, abs=1e-9)
+            part = whole.take({"kind": "organic"}, "organic")
+            assert scores["organic"]["ndcg_at_5"] == pytest.approx(part["ndcg@5"].value, abs=1e-9)
+    assert wholes["ShopReranking", "test"].protocol["search"].startswith("none")
