@@ -21,7 +21,8 @@ def find_report(
     """The report of a system on a task.
 
     Args:
-        name: The name that its results are filed under (``org/name``), or the path of a result JSON.
+        name: The name that its results are filed under (``org/name``, or ``name`` where one organisation has it), what
+            ``mr-st evaluate`` was given for it (``bm25``, a model's folder, a YAML file), or a result JSON's path.
         task: The task; not needed for a path.
         results: The results folder; not looked at for a path.
         split: Which split; None when the file holds one.
@@ -32,7 +33,7 @@ def find_report(
         MrStError: the file cannot be read.
     """
     from mr_st.errors import UsageError
-    from mr_st.evaluation import GradedReport, folder_name
+    from mr_st.evaluation import GradedReport
 
     if name.endswith(".json"):
         report = GradedReport.load(name, split, subset)
@@ -41,9 +42,32 @@ def find_report(
         return report
     if task is None:
         raise UsageError(f"{name}: --task is needed to find its result below {results}")
-    found = sorted((results / folder_name(name)).glob(f"*/{task}.json"))
+    folders = {path.parents[1].name for path in results.glob(f"*/*/{task}.json")}
+    filed = _filed_under(name, folders)
+    found = sorted((results / filed).glob(f"*/{task}.json")) if filed else []
     if not found:
-        raise UsageError(f"{results}: no result of {name} on {task}; run: mr-st evaluate {name} --task {task}")
+        there = ", ".join(sorted(folder.replace("__", "/", 1) for folder in folders))
+        has = f"; it has {there}" if there else ""
+        raise UsageError(f"{results}: no result of {name} on {task}; run: mr-st evaluate {name} --task {task}{has}")
     if len(found) > 1:
         raise UsageError(f"{results}: {len(found)} revisions of {name}; name one file: {', '.join(map(str, found))}")
     return GradedReport.load(found[0], split, subset)
+
+
+def _filed_under(name: str, folders: set[str]) -> str | None:
+    """The folder that holds the results of what a user calls ``name``; None where none does."""
+    from mr_st.errors import MrStError
+    from mr_st.evaluation.systems import read_spec
+
+    filed = name.replace("/", "__")
+    if filed in folders:
+        return filed
+    alike = [folder for folder in folders if folder.split("__", 1)[-1] == name]
+    if len(alike) == 1:
+        return alike[0]
+    try:
+        called = read_spec(name).called()
+    except MrStError:  # it is no system here, and need not be
+        return None
+    filed = (called or "").replace("/", "__")
+    return filed if filed in folders else None

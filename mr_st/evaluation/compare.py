@@ -265,10 +265,10 @@ def _check_same_data(report_a: GradedReport, report_b: GradedReport) -> None:
 
 
 def protocol_notes(report_a: GradedReport, report_b: GradedReport, without: Sequence[str] = ()) -> list[str]:
-    """Where the protocols differ in what does not forbid comparing, but for the keys in ``without``."""
+    """Where the protocols differ in what does not forbid comparing, but for the keys in ``without``.
+
+    What only one of two systems has (a lexical one has no prompts) is no difference between protocols.
+    """
     a, b = report_a.protocol, report_b.protocol
-    return [
-        f"{key}: {a.get(key)} against {b.get(key)}"
-        for key in _NOTED
-        if key not in without and a.get(key) != b.get(key)
-    ]
+    both = [key for key in _NOTED if key not in without and a.get(key) is not None and b.get(key) is not None]
+    return [f"{key}: {a[key]} against {b[key]}" for key in both if a[key] != b[key]]

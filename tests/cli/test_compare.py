@@ -134,6 +134,16 @@ def test_texts_out_of_data_move_no_cursor(made: Path, tmp_path: Path, capsys: py
     assert "[red]" in shown
 
 
+def test_a_system_by_its_last_name_or_by_what_evaluate_was_given(made: Path, tmp_path: Path, capsys) -> None:
+    system = tmp_path / "other.yaml"
+    system.write_text("kind: random\nname: t/b\n")
+    for name in ("b", str(system)):
+        assert run("a", name, "--task", "Words", "--results", made / "results") == 0
+        assert "t/b" in capsys.readouterr().out
+    assert run("a", "bm25", "--task", "Words", "--results", made / "results") == 2
+    assert "it has t/a, t/b" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [
