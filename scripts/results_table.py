@@ -19,11 +19,11 @@ from typing import Any
 from doc_pages import DOCS, interval_cell, p_cell, put_into_docs, read_json_or_nothing
 
 from mr_st import __version__
-from mr_st.evaluation import BiEncoder, GradedReport, System, compare
+from mr_st.evaluation import BiEncoder, GradedReport, System, compare, side_by_side
 from mr_st.evaluation.systems import Bm25System, HybridSystem
 from mr_st.evaluation.wording import protocol_line
 from mr_st.files import write_json
-from mr_st.measures import holm
+from mr_st.measures import holm, plot_margins, plot_similarity_by_grade, save_figure
 from mr_st.models import load_sentence_transformer
 from mr_st.tasks import get_task
 
@@ -49,6 +49,10 @@ DIFFERENCES = (("minilm", "bm25"), ("minilm", "hybrid"), ("minilm", "stage1"), (
                ("stage2", "stage2-hybrid"))  # fmt: skip
 
 
+SIDE_BY_SIDE = (("bm25", "hybrid"), ("bm25", "stage2-hybrid"), ("hybrid", "stage2-hybrid"))
+"""Control and treatment of the paper's table 2, and what swapping the retriever alone does."""
+
+
 def systems_of(run: Path, work: Path) -> dict[str, Callable[[], System]]:
     """What makes each system; models come from the run's folder."""
 
@@ -69,7 +73,7 @@ def systems_of(run: Path, work: Path) -> dict[str, Callable[[], System]]:
     }
 
 
-def measure(task: Any, run: Path, work: Path) -> dict[str, Any]:
+def measure(task: Any, run: Path, work: Path) -> tuple[dict[str, Any], dict[str, GradedReport]]:
     """Every system on the task's test queries: figures, paired differences, and NDCG@10 on the task's subsets."""
     reports: dict[str, GradedReport] = {}
     parts: dict[str, dict[str, Any]] = {}
@@ -82,7 +86,7 @@ def measure(task: Any, run: Path, work: Path) -> dict[str, Any]:
     compared = {f"{a}|{b}": compare(reports[a], reports[b]) for a, b in DIFFERENCES}
     adjusted = holm([of.p_value for of in compared.values()])
     protocol = reports["minilm"].protocol
-    return {
+    figures = {
         "protocol": {key: value for key, value in protocol.items() if key in PROTOCOL},
         "protocol_line": protocol_line(protocol),
         "systems": {
@@ -97,9 +101,31 @@ def measure(task: Any, run: Path, work: Path) -> dict[str, Any]:
             pair: {**of.interval.to_dict(), "p": of.p_value, "p_holm": float(p), "wins": of.wins, "losses": of.losses}
             for (pair, of), p in zip(compared.items(), adjusted, strict=True)
         },
+        "side_by_side": side_by_sides(reports),
         "subsets": {subset: found for subset, found in parts.items() if subset != "default"},
         "mr_st": __version__,
     }
+    return figures, reports
+
+
+def side_by_sides(reports: Mapping[str, GradedReport]) -> dict[str, Any]:
+    """NDCG@10 over queries drawn by frequency; nothing where the queries have none."""
+    if all(frequency is None for frequency in reports["bm25"].per_query["frequency"].to_pylist()):
+        return {}
+    found = {(a, b): side_by_side(reports[a], reports[b]) for a, b in SIDE_BY_SIDE}
+    return {f"{a}|{b}": {"n_draws": of.n_draws, **of.traffic.to_dict()} for (a, b), of in found.items()}
+
+
+def draw(reports: Mapping[str, GradedReport], names: tuple[str, ...], corpus: str) -> None:
+    """The paper's figures 2 and 3: similarity by grade, and margins of the queries."""
+    histograms = {TITLES[n]: of for n in names if (of := reports[n].similarities) is not None}
+    grade_names = reports[names[0]].protocol["grades"]
+    figures = {
+        "similarity": plot_similarity_by_grade(histograms, grade_names),
+        "margins": plot_margins({TITLES[n]: reports[n].margin_values() for n in names}),
+    }
+    for figure, drawn in figures.items():
+        save_figure(drawn, DOCS / f"results_{corpus}_{figure}.png")
 
 
 def section(found: Mapping[str, Any], command: str) -> str:
@@ -116,6 +142,16 @@ def section(found: Mapping[str, Any], command: str) -> str:
             f"| {b}, less {a} | {interval_cell(of, '+.3f')} | {p_cell(of['p'])} | {p_cell(of['p_holm'])} | "
             f"{of['wins']} / {of['losses']} |"
         )
+    if found["side_by_side"]:
+        n_draws = next(iter(found["side_by_side"].values()))["n_draws"]
+        lines += ["", f"Side by side, NDCG@10 over {n_draws:,} queries drawn by frequency:", ""]
+        lines += ["| control | treatment | NDCG@10 | relative | p | judged@10 |", "|---|---|---|---|---|---|"]
+        for pair, of in found["side_by_side"].items():
+            a, b = (TITLES[name] for name in pair.split("|"))
+            lines.append(
+                f"| {a} | {b} | {of['control']:.3f} to {of['treatment']:.3f} | "
+                f"{interval_cell(of['relative'], '+.1%')} | {p_cell(of['p_value'])} | {of['judged_control']:.2f} and {of['judged_treatment']:.2f} |"
+            )
     if found["subsets"]:
         names = list(found["systems"])
         lines += ["", "| NDCG@10 on | queries | " + " | ".join(TITLES[name] for name in names) + " |"]
@@ -144,8 +180,9 @@ def main() -> None:
     if not tasks:
         parser.error("nothing to measure: give --marketplace, --esci or both")
     for corpus, (run, make) in tasks.items():
-        found = measure(make(), run, options.work)
+        found, reports = measure(make(), run, options.work)
         if options.docs:
+            draw(reports, ("minilm", "stage1", "stage2"), corpus)
             write_json(JSON, {**read_json_or_nothing(JSON), corpus: found})
             put_into_docs(PAGE, corpus, section(found, COMMANDS[corpus]))
         print(section(found, COMMANDS[corpus]))
