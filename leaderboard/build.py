@@ -25,7 +25,8 @@ __all__ = ["build_leaderboard"]
 _COMPARISONS = 1200  # paired comparisons computed for a page, shared by its tasks: about 10 s
 _LABEL = 60  # characters of a name where there is little room
 _DIGITS = 5
-_FAMILY_ORDER = ("ndcg", "recall", "recall/2", "precision", "precision/2", "map", "mrr", "hit_rate", "judged")
+_FAMILY_ORDER = ("ndcg", "recall", "recall/2", "precision", "precision/2", "map", "map/2", "mrr", "mrr/2",
+                 "hit_rate", "judged")  # fmt: skip
 
 
 def build_leaderboard(
@@ -214,7 +215,8 @@ def _compared(task: _Task, metrics: Sequence[str]) -> list[str]:
 def _metric(name: str) -> dict[str, Any]:
     family, k = metric_family(name)
     k_of_others = k or 10
-    beside = [f"ndcg@{k_of_others}", f"recall@{k_of_others}", f"precision@{k_of_others}", "margin_average_2_0"]
+    beside = [f"ndcg@{k_of_others}", f"recall@{k_of_others}", f"precision@{k_of_others}", "margin_average_2_0",
+              f"judged@{k_of_others}"]  # fmt: skip
     return {
         "key": name,
         "family": family,

@@ -197,7 +197,7 @@
   const drawTask = (t, k) => {
     const metric = D.metrics[k], range = domain(D.models.map((_, m) => score(t, m, k)).filter(Boolean));
     const place = ranks(t, k), ref = reference(t, k), refScore = ref === null || ref < 0 ? null : score(t, ref, k);
-    const extras = D.metrics.map((_, i) => i).filter((i) => i !== k && metric.beside.includes(D.metrics[i].key) && taskHas(t, i)).slice(0, 3);
+    const extras = D.metrics.map((_, i) => i).filter((i) => i !== k && metric.beside.includes(D.metrics[i].key) && taskHas(t, i)).slice(0, 4);
     const value = (m) => {
       if (S.sort === "name") return D.models[m].name;
       if (S.sort === "diff") return pairs.get([t, k, m, ref].join())?.[0] ?? null;

@@ -33,7 +33,7 @@ logger = logging.getLogger(__name__)
 
 
 class GradedRetrievalEvaluator(SentenceEvaluator):
-    """Graded retrieval over the catalogue: NDCG, recall, precision, judged share and margins, as means over queries.
+    """Graded retrieval over the catalogue: NDCG, recall, precision, MAP, MRR, judged share and margins, as means.
 
     The same metrics under the same names as :func:`mr_st.evaluation.evaluate_model`, without intervals. The primary
     metric is ``{name}_ndcg@10``, known before the first call, so that
@@ -48,6 +48,7 @@ class GradedRetrievalEvaluator(SentenceEvaluator):
             the whole catalogue. NDCG over fewer items is higher: do not compare it with a full-catalogue figure.
         seed: Seed of that choice.
         item_text_levels, max_chars: How an item becomes a text.
+        gains: The gain of each grade for NDCG, lowest first; None for the dataset's own.
         batch_size: Texts in one forward pass.
         show_progress: Show a progress bar.
         write_csv: Append a line to ``Graded-Retrieval_evaluation_{name}_results.csv`` under ``output_path``.
@@ -71,14 +72,16 @@ class GradedRetrievalEvaluator(SentenceEvaluator):
         seed: int = 0,
         item_text_levels: int | None = 2,
         max_chars: int | None = 400,
+        gains: Sequence[float] | None = None,
         batch_size: int = 64,
         show_progress: bool = False,
         write_csv: bool = True,
     ):
         super().__init__()
         self.collection = Collection.from_dataset(
-            dataset, split, item_text_levels=item_text_levels, max_chars=max_chars, max_items=max_items, seed=seed
-        )
+            dataset, split, item_text_levels=item_text_levels, max_chars=max_chars, max_items=max_items, seed=seed,
+            gains=gains,
+        )  # fmt: skip
         self.name = split if name is None else name
         self.ks = check_cutoffs(ks)
         self.batch_size = batch_size

@@ -4,7 +4,14 @@ import numpy as np
 import pytest
 
 from mr_st.errors import UsageError
-from mr_st.evaluation import BiEncoder, Collection, evaluate_model, evaluate_system, evaluation_key
+from mr_st.evaluation import (
+    BiEncoder,
+    Collection,
+    GradedRetrievalEvaluator,
+    evaluate_model,
+    evaluate_system,
+    evaluation_key,
+)
 from mr_st.evaluation.vector_memory import VectorMemory
 
 
@@ -117,5 +124,7 @@ def test_gains_change_ndcg_alone(dataset, model) -> None:
     assert steep["ndcg@5"].value != linear["ndcg@5"].value
     for name in ("recall@5", "map@5", "mrr@5/2", "judged@5"):
         assert steep[name] == linear[name]
+    while_training = GradedRetrievalEvaluator(dataset, "test", ks=(5,), gains=(0, 1, 3))(model)
+    assert while_training["test_ndcg@5"] == pytest.approx(steep["ndcg@5"].value)
     with pytest.raises(UsageError, match="do not fit the grades"):
         evaluate_model(model, dataset, gains=(0, 1))
