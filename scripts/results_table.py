@@ -150,7 +150,8 @@ def section(found: Mapping[str, Any], command: str) -> str:
             a, b = (TITLES[name] for name in pair.split("|"))
             lines.append(
                 f"| {a} | {b} | {of['control']:.3f} to {of['treatment']:.3f} | "
-                f"{interval_cell(of['relative'], '+.1%')} | {p_cell(of['p_value'])} | {of['judged_control']:.2f} and {of['judged_treatment']:.2f} |"
+                f"{interval_cell(of['relative'], '+.1%')} | {p_cell(of['p_value'])} | "
+                f"{of['judged_control']:.2f} and {of['judged_treatment']:.2f} |"
             )
     if found["subsets"]:
         names = list(found["systems"])
