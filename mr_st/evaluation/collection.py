@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -149,7 +150,11 @@ class Collection:
         return np.flatnonzero(matching(self.attributes, where))
 
     def overlaps(self) -> np.ndarray:
-        """Token overlap of each judged pair, float64 (m,), in the order of ``judged``."""
+        """Token overlap of each judged pair, float64 (m,), in the order of ``judged``; counted once."""
+        return self._overlaps
+
+    @cached_property
+    def _overlaps(self) -> np.ndarray:
         return pair_overlaps(self.query_texts, self.item_texts, self.judged.query_of_pair, self.judged.items)
 
 

@@ -121,18 +121,18 @@ class ExactSearcher:
             raise UsageError(f"query vectors {vectors.shape} do not fit item vectors {self.vectors.shape}")
         refuse_unusable(vectors, "query vectors")
         top, found = empty_top(len(vectors), k), min(k, len(self))
-        n_at_once, *blocks = self._blocks(found)
+        n_at_once, query_block, item_block = self._blocks(found)
         for start in range(0, len(vectors), n_at_once):
             rows = slice(start, start + n_at_once)
             guesses = guess_thresholds(self.vectors, vectors[rows], found, self.device)
-            best = _Search(self, vectors[rows], found, *blocks, guesses).run()
+            best = _Search(self, vectors[rows], found, query_block, item_block, guesses).run()
             _write(best, top, start, found)
             if guesses is not None:
                 misled = np.flatnonzero(best.thresholds <= guesses)
                 for first in range(0, len(misled), max(n_at_once // _GUESSED, 1)):
                     again = misled[first : first + max(n_at_once // _GUESSED, 1)]
                     alone = empty_top(len(again), k)
-                    _write(_Search(self, vectors[rows][again], found, *blocks).run(), alone, 0, found)
+                    _write(_Search(self, vectors[rows][again], found, query_block, item_block).run(), alone, 0, found)
                     top.ids[start + again], top.scores[start + again] = alone.ids, alone.scores
         return top
 
