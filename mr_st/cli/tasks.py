@@ -220,16 +220,13 @@ def _row(name: str) -> dict[str, Any]:
 
 
 def _recorded(baselines: dict[str, Any], revision: str) -> list[tuple[str, str]]:
-    """Main figures of the recorded baselines, those of the task's own data first."""
+    """NDCG@10 of the recorded baselines, those of the task's own data first."""
     found = []
-    for entry in sorted(baselines.get("entries", []), key=lambda entry: entry.get("fingerprint") != revision):
-        for system in entry.get("systems", []):
-            figure = system.get("metrics", {}).get("ndcg@10")
-            values = list(figure.values()) if isinstance(figure, dict) else figure
-            if values:
-                data = "this data" if entry.get("fingerprint") == revision else f"data {entry.get('fingerprint')}"
-                low_high = f"[{values[1]:.4f}, {values[2]:.4f}]" if None not in values[1:3] else ""
-                found.append((str(system.get("name")), f"ndcg@10 {values[0]:.4f} {low_high} on {data}"))
+    for entry in sorted(baselines.get("entries", []), key=lambda entry: entry["fingerprint"] != revision):
+        data = "this data" if entry["fingerprint"] == revision else f"other data ({entry['data']})"
+        for system in entry["systems"].values():
+            value, low, high, n = system["metrics"]["ndcg@10"]
+            found.append((system["name"], f"ndcg@10 {value:.4f} [{low:.4f}, {high:.4f}], {n} queries of {data}"))
     return found
 
 

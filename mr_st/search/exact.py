@@ -10,6 +10,7 @@ import numpy as np
 
 from mr_st.errors import UsageError
 from mr_st.search import first_pass as passes
+from mr_st.search.bfloat16 import Bfloat16Side, bfloat16_holds, bfloat16_pairs
 from mr_st.search.checks import refuse_unusable
 from mr_st.search.guess import guess_thresholds, worth_guessing
 from mr_st.search.protocol import QueryBatch, TopK
@@ -196,6 +197,12 @@ class _Search:
         if searcher.first_pass == "auto" and (len(queries) < _FEW_QUERIES or len(searcher) < _SHALLOW * k):
             self.use_int8 = False
         self.query_codes: dict[int, passes.Int8Side] = {}
+        # where thresholds are guessed, few enough pass its wider bounds
+        self.use_bfloat16 = (
+            guesses is not None and searcher.device == "cpu" and searcher.first_pass == "auto" and bfloat16_holds(d)
+        )
+        self.rounded_queries: dict[int, Bfloat16Side] = {}
+        self.rounded_items: tuple[int, Bfloat16Side] | None = None
 
     def run(self) -> BestSoFar:
         import torch
@@ -237,6 +244,9 @@ class _Search:
             if found is None:
                 self.n_coarse += 1
                 self.use_int8 = self.n_coarse < 8 + self.n_int8 // 4
+        elif self.use_bfloat16:
+            found = bfloat16_pairs(*self._rounded(first, queries, first_item, items), limits, most)
+            self.use_bfloat16 = found is not None
         if found is None:
             found = passes.float32_pairs(queries, items, limits, self.k, self.room, most)
         if found is not None:
@@ -251,6 +261,16 @@ class _Search:
         else:
             rows, columns = np.divmod(places, m)
             self.best.add_pairs(first, rows, keys_of(scores.reshape(-1)[places], first_item + columns))
+
+    def _rounded(
+        self, first: int, queries: passes.Float32Side, first_item: int, items: passes.Float32Side
+    ) -> tuple[Bfloat16Side, Bfloat16Side]:
+        """Both blocks in bfloat16; that of the items is kept until the next one comes."""
+        if first not in self.rounded_queries:
+            self.rounded_queries[first] = Bfloat16Side.of(queries)
+        if self.rounded_items is None or self.rounded_items[0] != first_item:
+            self.rounded_items = first_item, Bfloat16Side.of(items)
+        return self.rounded_queries[first], self.rounded_items[1]
 
     def _item_codes(self, first_item: int, items: passes.Float32Side) -> passes.Int8Side:
         """The items' codes, kept for later walks over the same blocks where there is memory for all."""

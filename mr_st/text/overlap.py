@@ -36,11 +36,15 @@ def pair_overlaps(
     Returns:
         float64 (m,).
     """
-    queries = {row: set(tokens(query_texts[row])) for row in np.unique(query_rows).tolist()}
-    items = {row: set(tokens(item_texts[row])) for row in np.unique(item_rows).tolist()}
+    queries = {row: frozenset(tokens(query_texts[row])) for row in np.unique(query_rows).tolist()}
     overlaps = np.zeros(len(query_rows))
-    for pair, (query_row, item_row) in enumerate(zip(query_rows.tolist(), item_rows.tolist(), strict=True)):
+    order = np.argsort(item_rows, kind="stable")  # pairs of an item side by side: its tokens need not be kept
+    last, found = None, frozenset[str]()
+    rows = zip(order.tolist(), query_rows[order].tolist(), item_rows[order].tolist(), strict=True)
+    for pair, query_row, item_row in rows:
+        if item_row != last:
+            last, found = item_row, frozenset(tokens(item_texts[item_row]))
         wanted = queries[query_row]
         if wanted:
-            overlaps[pair] = len(wanted & items[item_row]) / len(wanted)
+            overlaps[pair] = len(wanted & found) / len(wanted)
     return overlaps

@@ -49,6 +49,8 @@ def test_show(capsys) -> None:
     code, out, _ = run(capsys, "tasks", "show", "MarketplaceRetrieval", *SIZE)
     assert code == 0
     assert "MarketplaceRetrieval-tiny-seed0" in out
+    recorded = next(line for line in out.splitlines() if "baseline mr-st/bm25" in line)
+    assert "400 queries of other data (marketplace: 4,000 items)" in recorded
     facts = json.loads(run(capsys, "tasks", "show", "MarketplaceRetrieval", *SIZE, "--json")[1])
     assert facts["statistics"]["test"]["n_queries"] == 12
     assert facts["metadata"]["license"] == "apache-2.0"

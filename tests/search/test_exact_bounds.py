@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from mr_st.errors import DataError, UsageError
 from mr_st.search import ExactSearcher, QueryBatch, TopK
+from mr_st.search.bfloat16 import Bfloat16Side, bfloat16_holds, bfloat16_pairs
 from mr_st.search.first_pass import Float32Side, Int8Side, Room, float32_pairs, int8_is_exact, int8_pairs
 
 WITH_INT8 = pytest.mark.skipif(not int8_is_exact(64), reason="no int8 dot products here")
@@ -119,6 +120,28 @@ def test_bounds_hold(kind: str) -> None:
         assert (scores <= found.high).all()
 
 
+@pytest.mark.skipif(not bfloat16_holds(64), reason="no bfloat16 products here")
+@pytest.mark.parametrize("kind", KINDS)
+def test_bounds_of_bfloat16_hold(kind: str) -> None:
+    """As above; its products are looked at where all are let through, also, and below zero."""
+    rng = np.random.default_rng(4)
+    n, m, d = 30, 200, 64
+    queries, items = made(kind, rng, n, d), made(kind, rng, m, d)
+    sides = [Bfloat16Side.of(Float32Side.of(vectors, "cpu")) for vectors in (queries, items)]
+    exact = queries.astype(np.float64) @ items.astype(np.float64).T
+    for share in (0.02, 0.7, None):
+        low = np.full(n, -3e38) if share is None else np.quantile(exact, share, axis=1)
+        thresholds = np.nextafter(low.astype(np.float32), np.float32(-np.inf))
+        found = bfloat16_pairs(sides[0], sides[1], thresholds, n * m)
+        assert found is not None
+        kept = np.zeros((n, m), dtype=bool)
+        kept[found.rows, found.columns] = True
+        assert kept[exact.astype(np.float32) > thresholds[:, None]].all()
+        scores = exact[found.rows, found.columns].astype(np.float32)
+        assert (found.low <= scores).all()
+        assert (scores <= found.high).all()
+
+
 @WITH_INT8
 def test_int8_rules_most_pairs_out() -> None:
     rng = np.random.default_rng(3)
@@ -205,7 +228,10 @@ def test_memory_stays_within_what_was_given(first_pass: str, n_items: int, mib: 
 
 
 def test_a_search_that_guesses_thresholds_finds_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
-    """k is a good part of the catalogue: a sample tells where the k-th best lies; a guess that misleads is seen."""
+    """k is a good part of the catalogue: a sample tells where the k-th best lies; a guess that misleads is seen.
+
+    Where this machine has bfloat16 products, they are the first pass here.
+    """
     from mr_st.search import exact, guess
 
     rng = np.random.default_rng(0)

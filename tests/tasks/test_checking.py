@@ -229,10 +229,10 @@ def test_names_of_class_task_and_file(tmp_path) -> None:
     assert found("MyShopRetrieval", "Other", None, None) == {"two names": "must"}
     assert found("my_shop", "my_shop", None, None) == {"name of the class": "should"}
     assert found("MyShopRetrieval", "MyShopRetrieval", tmp_path / "My-Shop.py", "") == {"name of the file": "should"}
-    assert [snake_case(n) for n in ("HTTPLogRetrieval", "Retrieval", "A2bRetrieval")] == [
+    assert [snake_case(n) for n in ("HTTPLogRetrieval", "Retrieval", "B2cRetrieval")] == [
         "http_log",
         "retrieval",
-        "a2b",
+        "b2_c",
     ]
 
 

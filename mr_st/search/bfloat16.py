@@ -1,0 +1,104 @@
+"""The first pass in bfloat16, on CPUs that multiply it: half of float32's time, bounds tight enough for deep lists."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from mr_st.search.first_pass import Float32Side, Found, _down, _gamma, _up
+
+if TYPE_CHECKING:
+    import torch
+
+__all__ = ["Bfloat16Side", "bfloat16_holds", "bfloat16_pairs"]
+
+_ROUNDED = 1.01 * 2.0**-8  # of a product that was rounded to bfloat16
+
+
+@dataclass(frozen=True)
+class Bfloat16Side:
+    """Vectors rounded to bfloat16.
+
+    Args:
+        values: bfloat16 (n, d).
+        norms: float64 (n,), not below the true lengths.
+        residuals: float64 (n,), not below the lengths of what rounding took away.
+    """
+
+    values: torch.Tensor
+    norms: np.ndarray
+    residuals: np.ndarray
+
+    @classmethod
+    def of(cls, side: Float32Side) -> Bfloat16Side:
+        import torch
+
+        values = side.device.bfloat16()
+        off = torch.linalg.vector_norm(side.device - values, dim=1)  # the differences are exact, their length is not
+        margin = 1 + 2 * _gamma(values.shape[1])
+        return cls(values, side.norms * margin, off.double().numpy() * margin)
+
+
+def bfloat16_pairs(queries: Bfloat16Side, items: Bfloat16Side, thresholds: np.ndarray, most: int) -> Found | None:
+    """Pairs that may score above their query's threshold, by a bfloat16 product.
+
+    With q = q' + e and x = x' + f, q' and x' in bfloat16, ``|<q, x> - <q', x'>| <= |e| |x| + (|q| + |e|) |f|``. The
+    products of bfloat16 values are exact in float32, their sum is off by a float32 product's bound, and the result is
+    rounded to bfloat16 once more.
+
+    Args:
+        queries, items: n and m vectors.
+        thresholds: float32 (n,), finite.
+        most: With more pairs than this the answer is None.
+    """
+    import torch
+
+    d = queries.values.shape[1]
+    m = len(items.values)
+    products = queries.values @ items.values.T
+    length, off = items.norms.max(), items.residuals.max()
+    wide = queries.norms + queries.residuals
+    error = queries.residuals * length + wide * off + 2 * _gamma(d) * wide * (length + off)
+    error += d * 2.0**-120 * (1 + wide + length)  # what underflows, factors among it
+    limits = _down(thresholds.astype(np.float64) - error).astype(np.float64)
+    limits = _down(np.where(limits > 0, limits / (1 + _ROUNDED), limits / (1 - _ROUNDED)))
+    lowered = torch.from_numpy(limits).bfloat16()
+    lowered = torch.where(lowered.float() > torch.from_numpy(limits), _next_below(lowered), lowered)
+    places = np.flatnonzero((products > lowered[:, None]).numpy())
+    if len(places) > most:
+        return None
+    rows, columns = np.divmod(places, m)
+    found = products.reshape(-1)[torch.from_numpy(places)].double().numpy()
+    margin = np.abs(found) * _ROUNDED + error[rows]
+    return Found(rows, columns, _down(found - margin), _up(found + margin))
+
+
+@lru_cache(maxsize=64)
+def bfloat16_holds(d: int) -> bool:
+    """Whether this machine multiplies bfloat16 vectors of d components fast and within the bound, as tried out."""
+    import torch
+
+    if not torch.cpu._is_avx512_bf16_supported():
+        return False
+    rng = np.random.default_rng(0)
+    left, right = (rng.standard_normal((n, d)).astype(np.float32) for n in (48, 80))
+    left[:2], right[:2] = 1, [[-1.0], [1.0]]
+    sides = [Bfloat16Side.of(Float32Side.of(vectors, "cpu")) for vectors in (left, right)]
+    found = bfloat16_pairs(sides[0], sides[1], np.full(48, -1e30, dtype=np.float32), 48 * 80)
+    if found is None or len(found.rows) != 48 * 80:
+        return False
+    exact = (left.astype(np.float64) @ right.astype(np.float64).T).ravel()
+    return bool((found.low <= exact).all() and (exact <= found.high).all())
+
+
+def _next_below(values: torch.Tensor) -> torch.Tensor:
+    """The bfloat16 before each finite value."""
+    import torch
+
+    bits = values.view(torch.int16)
+    steps = torch.where(values > 0, bits - 1, bits + 1)
+    least = torch.tensor(-(2**15) + 1, dtype=torch.int16)  # the smallest negative number
+    return torch.where(values == 0, least, steps).view(torch.bfloat16)
