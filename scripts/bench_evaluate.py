@@ -3,7 +3,7 @@
 
     scripts/bench_evaluate.py                          100k items, 1k queries, k=1000, each arm three times
     scripts/bench_evaluate.py --items 5000 --queries 100 --repeats 1      a quick look
-    scripts/bench_evaluate.py --docs                   put what was measured into docs/evaluation.json, key "speed"
+    scripts/bench_evaluate.py --docs                   put what was measured into docs/evaluation.json and .md
 
 Both arms get the same saved dataset, the same task object and the same encoder, each in a process of its own, by
 turns. The clock runs from the loaded dataset to the saved result JSON; what the encoder takes is timed inside it and
@@ -310,7 +310,11 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=os.cpu_count())
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--work", type=Path, help="folder for data and results; default: a temporary one")
-    parser.add_argument("--docs", action="store_true", help='write docs/evaluation.json, key "speed"')
+    parser.add_argument(
+        "--docs",
+        action="store_true",
+        help="write docs/evaluation.json and the table of its page",
+    )
     parser.add_argument("--json", type=Path, help="write what was measured here")
     parser.add_argument("--arm", choices=["mteb", "ours"], help="run one arm once and print its times")
     parser.add_argument("--data", type=Path, help="with --arm: a saved dataset")
@@ -337,9 +341,11 @@ def main() -> None:
     if at.json:
         at.json.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
     if at.docs:
-        path = ROOT / "docs/evaluation.json"
-        known = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-        path.write_text(json.dumps(known | {"speed": found}, indent=2) + "\n", encoding="utf-8")
+        from doc_pages import DOCS, put_into_docs, read_json_or_nothing
+
+        path = DOCS / "evaluation.json"
+        path.write_text(json.dumps(read_json_or_nothing(path) | {"speed": found}, indent=2) + "\n", encoding="utf-8")
+        put_into_docs(DOCS / "evaluation.md", "speed", table(found))
     metrics = found["metrics"]
     if metrics["missing_in_ours"] or metrics["greatest_difference"] > TOLERANCE:
         sys.exit(f"figures differ: {metrics}")
