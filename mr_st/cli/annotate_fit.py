@@ -59,7 +59,7 @@ def fit(
     ] = None,
     guideline: Annotated[
         str | None,
-        typer.Option("--guideline", help="llm: three_grades, brief, or a Markdown file [default: three_grades]."),
+        typer.Option("--guideline", help="llm: three_grades, brief, or a Markdown file \\[default: three_grades]."),
     ] = None,
     split: Annotated[str, typer.Option("--split", help="Whose judgments to learn from.")] = "train",
     epochs: Annotated[int | None, typer.Option("--epochs", min=1, help="Passes over the pairs.")] = None,
@@ -67,10 +67,10 @@ def fit(
     batch_size: Annotated[int | None, typer.Option("--batch-size", min=1, help="Pairs in a step.")] = None,
     max_length: Annotated[int | None, typer.Option("--max-length", min=8, help="Tokens of a pair or prompt.")] = None,
     holdout: Annotated[
-        float | None, typer.Option("--holdout", help="Share of the queries that is held out [default: 0.15].")
+        float | None, typer.Option("--holdout", help="Share of the queries that is held out \\[default: 0.15].")
     ] = None,
     class_weights: Annotated[
-        Weights | None, typer.Option("--class-weights", help="By a grade's frequency [default: sqrt].")
+        Weights | None, typer.Option("--class-weights", help="By a grade's frequency \\[default: sqrt].")
     ] = None,
     label_smoothing: Annotated[
         float | None, typer.Option("--label-smoothing", help="cross-encoder: share of a label spread over the grades.")
@@ -90,7 +90,7 @@ def fit(
         int, typer.Option("--item-text-levels", min=0, help="Category levels in an item's text.")
     ] = 2,
     max_chars: Annotated[int, typer.Option("--max-chars", min=16, help="Where an item's text is cut.")] = 400,
-    device: Annotated[str | None, typer.Option("--device", help="cpu or cuda [default: what is there].")] = None,
+    device: Annotated[str | None, typer.Option("--device", help="cpu or cuda \\[default: what is there].")] = None,
     export_chat: Annotated[
         Path | None,
         typer.Option("--export-chat", help="Folder: also (without --out, only) write the pairs as chat JSONL."),

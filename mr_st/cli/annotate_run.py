@@ -35,13 +35,13 @@ def run(
     out: Annotated[Path, typer.Option("--out", help="The labels, as a Parquet file.")],
     pairs: Annotated[
         Path | None,
-        typer.Option("--pairs", help="CSV, JSONL or Parquet with query_id, item_id [default: the judged pairs]."),
+        typer.Option("--pairs", help="CSV, JSONL or Parquet with query_id, item_id \\[default: the judged pairs]."),
     ] = None,
     split: Annotated[
-        str | None, typer.Option("--split", help="Only the judged pairs of this split [default: of all].")
+        str | None, typer.Option("--split", help="Only the judged pairs of this split \\[default: of all].")
     ] = None,
     store: Annotated[
-        Path | None, typer.Option("--store", help=f"Where labels are kept [default: {STORE_FILE} beside --out].")
+        Path | None, typer.Option("--store", help=f"Where labels are kept \\[default: {STORE_FILE} beside --out].")
     ] = None,
     budget: Annotated[
         float | None, typer.Option("--budget", min=0, help="Most to spend, in the currency of the annotator's prices.")

@@ -246,8 +246,8 @@ def describe(
     seed: Annotated[int, typer.Option("--seed", min=0, help="Which pairs --samples draws.")] = 0,
     locale: Annotated[
         str | None,
-        typer.Option("--locale", help="Samples of this locale only; all: N of each grade for each locale [default: N "
-                     "in all, spread over the locales]."),
+        typer.Option("--locale", help="Samples of this locale only; all: N of each grade for each locale \\[default: "
+                     "N in all, spread over the locales]."),
     ] = None,
     split: Annotated[str | None, typer.Option("--split", help="Samples of this split only.")] = None,
     quiet: QuietOption = False,

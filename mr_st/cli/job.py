@@ -39,7 +39,7 @@ def run(
         Path | None, typer.Option("--data", help="Folder with the judgments; takes the place of data.source.")
     ] = None,
     out: Annotated[
-        Path | None, typer.Option("--out", help="Folder for all results [default: runs/NAME of the recipe].")
+        Path | None, typer.Option("--out", help="Folder for all results \\[default: runs/NAME of the recipe].")
     ] = None,
     smoke: SmokeOption = False,
     quiet: QuietOption = False,

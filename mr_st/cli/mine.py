@@ -76,7 +76,7 @@ def mine(
     ] = None,
     ray_address: Annotated[str | None, typer.Option(help="The Ray cluster's address, or auto.")] = None,
     work_dir: Annotated[
-        str | None, typer.Option(help="What is kept to resume: a folder or URL all nodes see. [default: OUT/work]")
+        str | None, typer.Option(help="What is kept to resume: a folder or URL all nodes see. \\[default: OUT/work]")
     ] = None,
     memory: Annotated[
         str | None, typer.Option(metavar="SIZE", help="What a search may hold in one process, e.g. 4GiB.")

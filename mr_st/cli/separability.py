@@ -45,7 +45,7 @@ def separability(
     split: Annotated[str | None, typer.Option(help="The split, where a result holds several.")] = None,
     out: Annotated[Path | None, typer.Option(help="Draw similarity, margins and thresholds into this folder.")] = None,
     file_format: Annotated[
-        list[_Format] | None, typer.Option("--format", help="Of the figures, repeatable  [default: png svg]")
+        list[_Format] | None, typer.Option("--format", help="Of the figures, repeatable  \\[default: png svg]")
     ] = None,
     quiet: QuietOption = False,
     as_json: JsonOption = False,

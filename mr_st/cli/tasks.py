@@ -109,7 +109,7 @@ def new(
     folder: Annotated[
         Path | None,
         typer.Option(
-            "--dir", help="Folder for the file, or for the package's folder. [default: tasks/ of a checkout]"
+            "--dir", help="Folder for the file, or for the package's folder. \\[default: tasks/ of a checkout]"
         ),
     ] = None,
     package: Annotated[
@@ -174,7 +174,7 @@ def check(
         str | None,
         typer.Option(
             "--model",
-            help="The small model among the baselines. [default: MiniLM, if it is installed and the texts are few]",
+            help="The small model among the baselines. \\[default: MiniLM, if it is installed and the texts are few]",
         ),
     ] = None,
     strict: Annotated[bool, typer.Option("--strict", help="Exit with 1 for what should be mended, too.")] = False,
