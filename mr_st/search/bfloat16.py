@@ -13,7 +13,7 @@ from mr_st.search.first_pass import Float32Side, Found, _down, _gamma, _up
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["Bfloat16Side", "bfloat16_holds", "bfloat16_pairs"]
+__all__ = ["Bfloat16Room", "Bfloat16Side", "bfloat16_holds", "bfloat16_pairs"]
 
 _ROUNDED = 1.01 * 2.0**-8  # of a product that was rounded to bfloat16
 
@@ -33,16 +33,41 @@ class Bfloat16Side:
     residuals: np.ndarray
 
     @classmethod
-    def of(cls, side: Float32Side) -> Bfloat16Side:
+    def of(cls, side: Float32Side, room: Bfloat16Room | None = None) -> Bfloat16Side:
+        """A block of vectors, in the room's memory where one is given: until the next is put there."""
         import torch
 
-        values = side.device.bfloat16()
-        off = torch.linalg.vector_norm(side.device - values, dim=1)  # the differences are exact, their length is not
+        n, d = side.values.shape
+        room = room or Bfloat16Room(0, n, d)
+        values = room.rounded[: n * d].view(n, d).copy_(side.device)
+        off = room.differences[: n * d].view(n, d)
+        torch.sub(side.device, values, out=off)
+        off = torch.linalg.vector_norm(off, dim=1)  # the differences are exact, their length is not
         margin = 1 + 2 * _gamma(values.shape[1])
         return cls(values, side.norms * margin, off.double().numpy() * margin)
 
 
-def bfloat16_pairs(queries: Bfloat16Side, items: Bfloat16Side, thresholds: np.ndarray, most: int) -> Found | None:
+class Bfloat16Room:
+    """Buffers that every block reuses.
+
+    Args:
+        n: The most queries of a block; 0 for no room for products.
+        m: The most items of a block.
+        d: Components of a vector.
+    """
+
+    def __init__(self, n: int, m: int, d: int):
+        import torch
+
+        self.rounded = torch.empty(m * d, dtype=torch.bfloat16)
+        self.differences = torch.empty(m * d)
+        self.products = torch.empty(n * m, dtype=torch.bfloat16)
+        self.passed = torch.empty(n * m, dtype=torch.bool)
+
+
+def bfloat16_pairs(
+    queries: Bfloat16Side, items: Bfloat16Side, thresholds: np.ndarray, room: Bfloat16Room, most: int
+) -> Found | None:
     """Pairs that may score above their query's threshold, by a bfloat16 product.
 
     With q = q' + e and x = x' + f, q' and x' in bfloat16, ``|<q, x> - <q', x'>| <= |e| |x| + (|q| + |e|) |f|``. The
@@ -52,13 +77,15 @@ def bfloat16_pairs(queries: Bfloat16Side, items: Bfloat16Side, thresholds: np.nd
     Args:
         queries, items: n and m vectors.
         thresholds: float32 (n,), finite.
+        room: With room for at least (n, m) products.
         most: With more pairs than this the answer is None.
     """
     import torch
 
-    d = queries.values.shape[1]
+    n, d = queries.values.shape
     m = len(items.values)
-    products = queries.values @ items.values.T
+    products, passed = (buffer[: n * m].view(n, m) for buffer in (room.products, room.passed))
+    torch.mm(queries.values, items.values.T, out=products)
     length, off = items.norms.max(), items.residuals.max()
     wide = queries.norms + queries.residuals
     error = queries.residuals * length + wide * off + 2 * _gamma(d) * wide * (length + off)
@@ -67,7 +94,7 @@ def bfloat16_pairs(queries: Bfloat16Side, items: Bfloat16Side, thresholds: np.nd
     limits = _down(np.where(limits > 0, limits / (1 + _ROUNDED), limits / (1 - _ROUNDED)))
     lowered = torch.from_numpy(limits).bfloat16()
     lowered = torch.where(lowered.float() > torch.from_numpy(limits), _next_below(lowered), lowered)
-    places = np.flatnonzero((products > lowered[:, None]).numpy())
+    places = np.flatnonzero(torch.gt(products, lowered[:, None], out=passed).numpy())
     if len(places) > most:
         return None
     rows, columns = np.divmod(places, m)
@@ -87,7 +114,8 @@ def bfloat16_holds(d: int) -> bool:
     left, right = (rng.standard_normal((n, d)).astype(np.float32) for n in (48, 80))
     left[:2], right[:2] = 1, [[-1.0], [1.0]]
     sides = [Bfloat16Side.of(Float32Side.of(vectors, "cpu")) for vectors in (left, right)]
-    found = bfloat16_pairs(sides[0], sides[1], np.full(48, -1e30, dtype=np.float32), 48 * 80)
+    room = Bfloat16Room(48, 80, d)
+    found = bfloat16_pairs(sides[0], sides[1], np.full(48, -1e30, dtype=np.float32), room, 48 * 80)
     if found is None or len(found.rows) != 48 * 80:
         return False
     exact = (left.astype(np.float64) @ right.astype(np.float64).T).ravel()

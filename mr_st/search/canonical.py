@@ -50,15 +50,19 @@ def canonical_scores(
         _in_order(queries, items, query_rows, item_rows, scores)
         return scores
     unsure = []
+    d = items.shape[1]
+    given, wide = np.empty((_BLAS_CHUNK, d), dtype=items.dtype), np.empty((_BLAS_CHUNK, d))  # touched once
     for start, end in zip(starts.tolist(), [*starts[1:].tolist(), len(scores)], strict=True):
         query = queries[query_rows[start]].astype(np.float64)
         length = float(np.linalg.norm(query))
         for first in range(start, end, _BLAS_CHUNK):
             part = slice(first, min(first + _BLAS_CHUNK, end))
-            rows = np.take(items, item_rows[part], axis=0).astype(np.float32, copy=False)
-            lengths = row_norms(rows) if longest is None else longest
+            n = part.stop - first
+            rows = np.take(items, item_rows[part], axis=0, out=given[:n], mode="clip")  # "raise" would copy
+            wide[:n] = rows
+            lengths = row_norms(rows.astype(np.float32, copy=False)) if longest is None else longest
             error = 4 * (len(query) + 2) * 2.0**-53 * length * 1.001 * lengths  # lengths were summed in float32
-            sums = rows.astype(np.float64) @ query
+            sums = wide[:n] @ query
             scores[part] = sums
             low, high = (sums - error).astype(np.float32), (sums + error).astype(np.float32)
             unsure.append(first + np.flatnonzero(low != high))

@@ -10,7 +10,7 @@ import numpy as np
 
 from mr_st.errors import UsageError
 from mr_st.search import first_pass as passes
-from mr_st.search.bfloat16 import Bfloat16Side, bfloat16_holds, bfloat16_pairs
+from mr_st.search.bfloat16 import Bfloat16Room, Bfloat16Side, bfloat16_holds, bfloat16_pairs
 from mr_st.search.checks import refuse_unusable
 from mr_st.search.guess import guess_thresholds, worth_guessing
 from mr_st.search.protocol import QueryBatch, TopK
@@ -201,6 +201,7 @@ class _Search:
         self.use_bfloat16 = (
             guesses is not None and searcher.device == "cpu" and searcher.first_pass == "auto" and bfloat16_holds(d)
         )
+        self.bfloat16_room = Bfloat16Room(query_block, item_block, d) if self.use_bfloat16 else None
         self.rounded_queries: dict[int, Bfloat16Side] = {}
         self.rounded_items: tuple[int, Bfloat16Side] | None = None
 
@@ -244,8 +245,9 @@ class _Search:
             if found is None:
                 self.n_coarse += 1
                 self.use_int8 = self.n_coarse < 8 + self.n_int8 // 4
-        elif self.use_bfloat16:
-            found = bfloat16_pairs(*self._rounded(first, queries, first_item, items), limits, most)
+        elif self.use_bfloat16 and self.bfloat16_room is not None:
+            sides = self._rounded(first, queries, first_item, items)
+            found = bfloat16_pairs(*sides, limits, self.bfloat16_room, most)
             self.use_bfloat16 = found is not None
         if found is None:
             found = passes.float32_pairs(queries, items, limits, self.k, self.room, most)
@@ -269,7 +271,7 @@ class _Search:
         if first not in self.rounded_queries:
             self.rounded_queries[first] = Bfloat16Side.of(queries)
         if self.rounded_items is None or self.rounded_items[0] != first_item:
-            self.rounded_items = first_item, Bfloat16Side.of(items)
+            self.rounded_items = first_item, Bfloat16Side.of(items, self.bfloat16_room)
         return self.rounded_queries[first], self.rounded_items[1]
 
     def _item_codes(self, first_item: int, items: passes.Float32Side) -> passes.Int8Side:

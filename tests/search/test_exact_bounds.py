@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from mr_st.errors import DataError, UsageError
 from mr_st.search import ExactSearcher, QueryBatch, TopK
-from mr_st.search.bfloat16 import Bfloat16Side, bfloat16_holds, bfloat16_pairs
+from mr_st.search.bfloat16 import Bfloat16Room, Bfloat16Side, bfloat16_holds, bfloat16_pairs
 from mr_st.search.first_pass import Float32Side, Int8Side, Room, float32_pairs, int8_is_exact, int8_pairs
 
 WITH_INT8 = pytest.mark.skipif(not int8_is_exact(64), reason="no int8 dot products here")
@@ -132,7 +132,7 @@ def test_bounds_of_bfloat16_hold(kind: str) -> None:
     for share in (0.02, 0.7, None):
         low = np.full(n, -3e38) if share is None else np.quantile(exact, share, axis=1)
         thresholds = np.nextafter(low.astype(np.float32), np.float32(-np.inf))
-        found = bfloat16_pairs(sides[0], sides[1], thresholds, n * m)
+        found = bfloat16_pairs(sides[0], sides[1], thresholds, Bfloat16Room(n, m, d), n * m)
         assert found is not None
         kept = np.zeros((n, m), dtype=bool)
         kept[found.rows, found.columns] = True
