@@ -16,7 +16,7 @@ from mr_st.files import ensure_writable, write_text
 from mr_st.hub_client import is_hub_id
 from mr_st.tasks.checking.metadata import DECIDE
 from mr_st.tasks.checking.source import snake_case
-from mr_st.tasks.registry import list_tasks, task_class
+from mr_st.tasks.registry import get_task, list_tasks
 
 if TYPE_CHECKING:
     from mr_st.data import GradedDataset
@@ -219,7 +219,7 @@ def _filled(template: str, values: dict[str, str]) -> str:
 def _try(file: Path, name: str) -> None:
     """Run the draft: what mteb would refuse later is refused now."""
     try:
-        task_class(f"{file}:{name}")().collection()
+        get_task(f"{file}:{name}").collection()
     except MrStError as error:
         reason = re.sub(r"^.*?cannot be run \(\w+: ", "", " ".join(str(error).split()))
         raise UsageError(f"{name} would not run: {reason:.300}") from error

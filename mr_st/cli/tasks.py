@@ -85,7 +85,7 @@ def show(
     with working(console, f"Loading {name}"):
         task = get_task(name, **parse_options(option))
         statistics = {split: task.statistics(split) for split in task.metadata.eval_splits}
-    facts = {
+    facts: dict[str, Any] = {
         "name": task.metadata.name,
         "metadata": task.metadata.model_dump(mode="json"),
         "subsets": {subset: dict(where) for subset, where in task.subsets.items()},
