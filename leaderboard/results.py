@@ -10,11 +10,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeGuard
 
-import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
+from pydantic_core import from_json
 
-__all__ = ["LeftOut", "Result", "read_results"]
+__all__ = ["Failure", "LeftOut", "Result", "read_results"]
 
 _NEWEST_FORMAT = 1
 _GREATEST = 1e15  # what is larger, infinite or NaN is no score and no size
@@ -33,6 +31,22 @@ class LeftOut:
     reason: str
 
 
+@dataclass(frozen=True)
+class Failure:
+    """A result file in its place that cannot be shown: its model was tried on that task.
+
+    Args:
+        model, revision, task: As the path names them.
+        shown_path, reason: As in :class:`LeftOut`.
+    """
+
+    model: str
+    revision: str
+    task: str
+    shown_path: str
+    reason: str
+
+
 @dataclass(eq=False)
 class Result:
     """One model on one task, split and subset.
@@ -46,7 +60,12 @@ class Result:
         protocol: How it was made; empty for a result of MTEB itself.
         path: The JSON file.
         shown_path: The same as the page shows it, from its results folder on.
-        facts: Of the model: n_parameters, embed_dim, max_tokens, where known.
+        facts: Of the model, where known: n_parameters, embed_dim, max_tokens, license, kind, adapted_from,
+            training_datasets.
+        where: The queries of a subset, attribute to value; empty for all queries or where it is not said.
+        languages: Of the subset, as MTEB writes them (``eng-Latn``).
+        separability: As :meth:`mr_st.evaluation.GradedReport.save` writes it; empty where there is none.
+        date: Seconds since 1970; 0 where it is not said.
     """
 
     model: str
@@ -61,52 +80,22 @@ class Result:
     path: Path
     shown_path: str
     facts: dict[str, Any] = field(default_factory=dict)
-
-    def histograms(self) -> dict[str, Any] | None:
-        """Similarity of judged pairs by grade: ``{"edges", "grades": [{"grade", "name", "counts"}]}``, or None."""
-        table = self._side_table("similarities")
-        if table is None or not {"grade", "low", "high", "count"} <= set(table.column_names) or not table.num_rows:
-            return None
-        grades = table["grade"].to_numpy()
-        first = grades == grades[0]
-        low, high = table["low"].to_numpy()[first], table["high"].to_numpy()[first]
-        counts = {int(g): table["count"].to_numpy()[grades == g] for g in np.unique(grades)}
-        if any(len(c) != len(low) for c in counts.values()):
-            return None
-        names = self.protocol.get("grades") or []
-        edges, counts = _zoom(np.append(low, high[-1]), counts)
-        return {
-            "edges": [round(float(e), 4) for e in edges],
-            "grades": [
-                {"grade": g, "name": str(names[g]) if g < len(names) else f"grade {g}", "counts": c.tolist()}
-                for g, c in counts.items()
-            ],
-        }
-
-    def per_query(self) -> tuple[list[str], dict[str, np.ndarray]] | None:
-        """Query ids and float64 (n,) values by metric; None for a result without them."""
-        table = self._side_table("per_query")
-        if table is None or "query_id" not in table.column_names:
-            return None
-        columns = [c for c in table.column_names if c in self.metrics and pa.types.is_floating(table[c].type)]
-        values = {c: table[c].to_numpy(zero_copy_only=False).astype(np.float64) for c in columns}
-        return [str(q) for q in table["query_id"].to_pylist()], values
-
-    def _side_table(self, name: str) -> pa.Table | None:
-        if self.subset != "default" or not self.protocol:
-            return None
-        try:
-            return pq.read_table(self.path.with_name(f"{self.path.stem}.{self.split}.{name}.parquet"))
-        except (OSError, ValueError, pa.ArrowException):  # missing, damaged, or a split that names no file
-            return None
+    where: dict[str, str] = field(default_factory=dict)
+    languages: tuple[str, ...] = ()
+    separability: dict[str, Any] = field(default_factory=dict)
+    date: float = 0.0
 
 
-def read_results(folders: Iterable[str | Path]) -> tuple[list[Result], list[LeftOut]]:
+def read_results(folders: Iterable[str | Path]) -> tuple[list[Result], list[Failure], list[LeftOut]]:
     """Every result below some results folders (``{model}/{revision}/{Task}.json``), and what is none.
 
-    A file read twice (the same model, revision, task, split and subset) is taken once, the first time.
+    A result read twice (the same model, revision, task, split, subset and data) is taken once, the first time.
+
+    Returns:
+        The results, the files that stand where a result should and cannot be read, and everything that is left out.
     """
     results: dict[tuple[str, ...], Result] = {}
+    failures: list[Failure] = []
     left_out: list[LeftOut] = []
     for folder in map(Path, folders):
         if not folder.is_dir():
@@ -121,11 +110,15 @@ def read_results(folders: Iterable[str | Path]) -> tuple[list[Result], list[Left
                 found = _read(path, len(relative.parts), shown)
             except _Unreadable as error:
                 left_out.append(LeftOut(shown, str(error)))
+                if len(relative.parts) == 3:
+                    meta = _model_meta(path.parent)
+                    model, revision = _named(path, {}, meta)
+                    failures.append(Failure(model, revision, path.stem, shown, str(error)))
                 continue
             for result in found:
                 key = (result.model, result.revision, result.task, result.split, result.subset)
                 results.setdefault((*key, result.dataset_revision), result)
-    return list(results.values()), left_out
+    return list(results.values()), failures, left_out
 
 
 class _Unreadable(Exception):
@@ -134,7 +127,7 @@ class _Unreadable(Exception):
 
 def _read(path: Path, depth: int, shown: str) -> list[Result]:
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = from_json(path.read_bytes())
     except (OSError, ValueError, RecursionError) as error:
         raise _Unreadable(f"not valid JSON ({type(error).__name__}); delete it and evaluate again") from error
     if not isinstance(content, dict) or not isinstance(content.get("scores"), dict) or "task_name" not in content:
@@ -170,21 +163,40 @@ def _one(
     main = ours.get("main_metric")
     if main not in metrics:
         main = _main_of(scores, metrics)
-    facts = _facts({**meta, **{k: v for k, v in (model.get("facts") or {}).items() if v is not None}})
+    protocol = _protocol(ours.get("protocol"))
+    system = protocol.get("system")
+    kind = system.get("kind") if isinstance(system, dict) else None
+    facts = {**meta, **{k: v for k, v in (model.get("facts") or {}).items() if v is not None}, "kind": kind}
+    subset = protocol.get("subset")
+    where = subset.get("where") if isinstance(subset, dict) else None
+    languages = scores.get("languages")
+    separability = ours.get("separability")
+    date = content.get("date")
+    name, revision = _named(path, model, meta)
     return Result(
-        model=str(model.get("name") or meta.get("name") or path.parts[-3].replace("__", "/")),
-        revision=str(model.get("revision") or meta.get("revision") or path.parts[-2]),
+        model=name,
+        revision=revision,
         task=str(content["task_name"]),
         split=split,
         subset=str(scores.get("hf_subset") or "default"),
         dataset_revision=str(content.get("dataset_revision") or ""),
         main_metric=main,
         metrics=metrics,
-        protocol=_protocol(ours.get("protocol")),
+        protocol=protocol,
         path=path,
         shown_path=shown,
-        facts=facts,
+        facts=_facts(facts),
+        where={str(k): str(v) for k, v in where.items()} if isinstance(where, dict) else {},
+        languages=tuple(map(str, languages)) if isinstance(languages, list) else (),
+        separability=separability if isinstance(separability, dict) else {},
+        date=float(date) if _is_number(date) else 0.0,
     )
+
+
+def _named(path: Path, model: Mapping[str, Any], meta: Mapping[str, Any]) -> tuple[str, str]:
+    """A model's name and revision: as the result says, else its model_meta.json, else its folder."""
+    name = model.get("name") or meta.get("name") or path.parts[-3].replace("__", "/")
+    return str(name), str(model.get("revision") or meta.get("revision") or path.parts[-2])
 
 
 def _protocol(protocol: Any) -> dict[str, Any]:
@@ -199,9 +211,13 @@ def _protocol(protocol: Any) -> dict[str, Any]:
 
 
 def _facts(facts: Mapping[str, Any]) -> dict[str, Any]:
-    """Sizes that are numbers, other facts that are text."""
-    sizes = ("n_parameters", "embed_dim", "max_tokens")
-    return {k: v for k, v in facts.items() if (_is_number(v) if k in sizes else isinstance(v, str))}
+    """Sizes that are numbers, data sets that are a list of texts, other facts that are text."""
+    sizes = ("n_parameters", "embed_dim", "max_tokens", "texts_per_second")
+    found = {k: v for k, v in facts.items() if (_is_number(v) if k in sizes else isinstance(v, str))}
+    training = facts.get("training_datasets")
+    if isinstance(training, (list, dict)):
+        found["training_datasets"] = [str(name) for name in training]
+    return found
 
 
 def _graded_metrics(metrics: Any) -> dict[str, Score]:
@@ -240,17 +256,9 @@ def _model_meta(folder: Path) -> dict[str, Any]:
         meta = json.loads((folder / "model_meta.json").read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError):
         return {}
-    wanted = ("name", "revision", "n_parameters", "embed_dim", "max_tokens", "license")
+    wanted = ("name", "revision", "n_parameters", "embed_dim", "max_tokens", "license", "adapted_from",
+              "training_datasets")  # fmt: skip
     return {k: meta[k] for k in wanted if meta.get(k) is not None} if isinstance(meta, dict) else {}
-
-
-def _zoom(edges: np.ndarray, counts: dict[int, np.ndarray]) -> tuple[np.ndarray, dict[int, np.ndarray]]:
-    """Cut empty bins off both ends, so that the shape fills the plot."""
-    filled = np.flatnonzero(sum(counts.values()))
-    if not len(filled):
-        return edges, counts
-    first, last = max(int(filled[0]) - 1, 0), min(int(filled[-1]) + 2, len(edges) - 1)
-    return edges[first : last + 1], {g: c[first:last] for g, c in counts.items()}
 
 
 def _is_number(value: Any) -> TypeGuard[float]:
