@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass, field
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -15,23 +15,17 @@ from mr_st.leaderboard.board import Board, Task
 from mr_st.leaderboard.results import Result
 from mr_st.leaderboard.side_tables import Queries, Ranking, read_histograms, read_queries, read_ranking, side_file
 from mr_st.leaderboard.site_data import packed, write_script
+from mr_st.leaderboard.texts import Texts
 
-__all__ = ["DEPTH", "Texts", "write_details"]
+__all__ = ["DEPTH", "write_details"]
 
 DEPTH = 10
 """How many items of each ranking the site shows."""
 
 _METRICS = ("ndcg@10", "ndcg@50", "ndcg@100", "recall@10", "recall@100", "recall@10/2", "precision@10",
-            "precision@10/2", "map@100", "mrr@10", "judged@10", "margin_average_2_0", "margin_worst_2_0")  # fmt: skip
+            "precision@10/2", "map@100", "mrr@10", "judged@10")  # fmt: skip
+_MARGIN = re.compile(r"margin_average_\d+_\d+|margin_worst_2_0")
 _FEW = 400  # cells; a board of fewer is written by this process alone
-
-
-@dataclass(frozen=True, eq=False)
-class Texts:
-    """Texts of a task's data: by query id and by item id; empty where the data is not at hand."""
-
-    queries: dict[str, str] = field(default_factory=dict)
-    items: dict[str, str] = field(default_factory=dict)
 
 
 def write_details(board: Board, out: Path, texts: dict[int, Texts] | None = None, n_jobs: int = 1) -> list[list[str]]:
@@ -56,7 +50,7 @@ def write_details(board: Board, out: Path, texts: dict[int, Texts] | None = None
 
 
 def _write_task(t: int, task: Task, metrics: Sequence[str], out: Path, texts: Texts) -> dict[int, str]:
-    wanted = list(dict.fromkeys([task.main_metric, *_METRICS]))
+    wanted = list(dict.fromkeys([task.main_metric, *_METRICS, *filter(_MARGIN.fullmatch, metrics)]))
     row_of_metric = {name: i for i, name in enumerate(metrics)}
     there: dict[int, str] = {}
     queries: dict[str, int] = {}
@@ -140,4 +134,5 @@ def _shared(
         "attributes": coded,
         "items": list(items),
         "titles": [texts.items.get(i) for i in items] if texts.items else None,
+        "texts_from": {"name": texts.name, "license": texts.license} if texts.items else None,
     }
