@@ -13,14 +13,18 @@ from mr_st.evaluation.wording import metric_label
 from mr_st.files import ensure_writable, write_text
 from mr_st.leaderboard.board import Board, file_stem, make_board
 from mr_st.leaderboard.cards import find_cards
+from mr_st.leaderboard.charts import write_charts
 from mr_st.leaderboard.details import write_details
 from mr_st.leaderboard.model_page import model_page
 from mr_st.leaderboard.results import read_results
 from mr_st.leaderboard.site_data import board_data, scores_data, write_script
 from mr_st.leaderboard.task_page import task_page
+from mr_st.leaderboard.texts import load_texts
 
 if TYPE_CHECKING:
     from jinja2 import Environment
+
+    from mr_st.data import GradedDataset
 
 __all__ = ["build_leaderboard"]
 
@@ -30,6 +34,7 @@ def build_leaderboard(
     out_dir: str | Path,
     cards_dir: str | Path | None = None,
     title: str = "Graded relevance leaderboard",
+    data: Sequence[str | Path | GradedDataset] = (),
 ) -> Path:
     """Build the leaderboard: a table, a comparison, a page for each model and each task, and their data.
 
@@ -42,12 +47,14 @@ def build_leaderboard(
         cards_dir: Folder of model folders with a README.md (``model_cards/``), or one such folder. Their ``results/``
             are shown too.
         title: The site's heading.
+        data: Datasets of the tasks (what :meth:`mr_st.data.GradedDataset.load` takes, or one itself): their texts are
+            shown where their fingerprint is that of the results. The bundled marketplace is found without being named.
 
     Returns:
         The path of ``index.html``.
 
     Raises:
-        MrStError: ``out_dir`` cannot be written.
+        MrStError: ``out_dir`` cannot be written, or a dataset cannot be loaded.
     """
     folders = [results_dirs] if isinstance(results_dirs, (str, Path)) else list(results_dirs)
     cards = find_cards(cards_dir) if cards_dir is not None else []
@@ -59,7 +66,9 @@ def build_leaderboard(
         "models": [_address("models", f"{m.name}\n{m.revision}", m.name) for m in board.models],
         "tasks": [_address("tasks", f"{t.name}\n{t.split}", t.name) for t in board.tasks],
     }
-    details = write_details(board, out, n_jobs=os.cpu_count() or 1)
+    texts, unused = load_texts(board, data)
+    left_out += unused
+    details = write_details(board, out, texts, n_jobs=os.cpu_count() or 1)
     data = board_data(board, title, pages, details)
     write_script(out, "board", data)
     for m, metric in enumerate(board.metrics):
@@ -68,6 +77,7 @@ def build_leaderboard(
                 write_script(out, f"scores/{m}-{s}", scores)
     for asset in resources.files("mr_st.leaderboard").joinpath("assets").iterdir():
         write_text(out / "assets" / asset.name, asset.read_text(encoding="utf-8"))
+    write_charts(out)
     environment = _environment()
     shared = {"site_title": title, "version": _version()}
     for row, model in enumerate(board.models):
