@@ -99,13 +99,13 @@ def read_results(folders: Iterable[str | Path]) -> tuple[list[Result], list[Fail
     left_out: list[LeftOut] = []
     for folder in map(Path, folders):
         if not folder.is_dir():
-            left_out.append(LeftOut(str(folder), "no such folder"))
+            left_out.append(LeftOut(_whole_text(str(folder)), "no such folder"))
             continue
         for path in sorted(p for depth in ("", "*/", "*/*/") for p in folder.glob(f"{depth}*.json")):
             relative = path.relative_to(folder)
             if path.name == "model_meta.json" or any(part.startswith(".") for part in relative.parts):
                 continue
-            shown = (Path(folder.name) / relative).as_posix()
+            shown = _whole_text((Path(folder.name) / relative).as_posix())
             try:
                 found = _read(path, len(relative.parts), shown)
             except _Unreadable as error:
@@ -113,7 +113,7 @@ def read_results(folders: Iterable[str | Path]) -> tuple[list[Result], list[Fail
                 if len(relative.parts) == 3:
                     meta = _model_meta(path.parent)
                     model, revision = _named(path, {}, meta)
-                    failures.append(Failure(model, revision, path.stem, shown, str(error)))
+                    failures.append(Failure(model, revision, _whole_text(path.stem), shown, str(error)))
                 continue
             for result in found:
                 key = (result.model, result.revision, result.task, result.split, result.subset)
@@ -196,7 +196,13 @@ def _one(
 def _named(path: Path, model: Mapping[str, Any], meta: Mapping[str, Any]) -> tuple[str, str]:
     """A model's name and revision: as the result says, else its model_meta.json, else its folder."""
     name = model.get("name") or meta.get("name") or path.parts[-3].replace("__", "/")
-    return str(name), str(model.get("revision") or meta.get("revision") or path.parts[-2])
+    revision = model.get("revision") or meta.get("revision") or path.parts[-2]
+    return _whole_text(str(name)), _whole_text(str(revision))
+
+
+def _whole_text(text: str) -> str:
+    """The text with a question mark for each half of a character, as a path that is no UTF-8 has them."""
+    return text.encode("utf-8", "replace").decode("utf-8")
 
 
 def _protocol(protocol: Any) -> dict[str, Any]:
@@ -253,7 +259,8 @@ def _main_of(scores: Mapping[str, Any], metrics: Mapping[str, Score]) -> str:
 
 def _model_meta(folder: Path) -> dict[str, Any]:
     try:
-        meta = json.loads((folder / "model_meta.json").read_text(encoding="utf-8"))
+        read = json.loads((folder / "model_meta.json").read_text(encoding="utf-8"))
+        meta = json.loads(_whole_text(json.dumps(read, ensure_ascii=False)))
     except (OSError, ValueError, RecursionError):
         return {}
     wanted = ("name", "revision", "n_parameters", "embed_dim", "max_tokens", "license", "adapted_from",
