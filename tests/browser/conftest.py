@@ -11,6 +11,7 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 import pytest
+from board_site import build_board_site
 from page_visit import PageVisit
 
 _AXE = Path(__file__).parents[2] / "build" / "npm" / "node_modules" / "axe-core" / "axe.min.js"
@@ -22,16 +23,32 @@ _RUN_AXE = """() => axe.run(document, {resultTypes: ["violations"], preload: fal
     })))"""
 
 
-@pytest.fixture(scope="session")
-def samples() -> ModuleType:
-    """The module sample_results, which makes result folders."""
-    path = Path(__file__).parents[1] / "leaderboard" / "sample_results.py"
+def _of_the_leaderboard_tests(name: str) -> ModuleType:
+    path = Path(__file__).parents[1] / "leaderboard" / f"{name}.py"
     spec = importlib.util.spec_from_file_location(path.stem, path)
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
+
+
+@pytest.fixture(scope="session")
+def samples() -> ModuleType:
+    """The module sample_results, which makes result folders."""
+    return _of_the_leaderboard_tests("sample_results")
+
+
+@pytest.fixture(scope="session")
+def hostile() -> ModuleType:
+    """The module hostile_results, which makes a result folder of hostile names and broken files."""
+    return _of_the_leaderboard_tests("hostile_results")
+
+
+@pytest.fixture(scope="session")
+def board_site(tmp_path_factory: pytest.TempPathFactory, samples: ModuleType) -> Path:
+    """index.html of a leaderboard with everything on it; see tests/shared/board_site.py."""
+    return build_board_site(tmp_path_factory.mktemp("board"), samples)
 
 
 @pytest.fixture(scope="session")
