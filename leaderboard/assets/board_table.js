@@ -1,0 +1,168 @@
+"use strict";
+/* The table itself: each row and cell is made once, then filled, moved or taken out. */
+(() => {
+  MR.boardTable = (D, state, facts, onSort, onChoose) => {
+    const { S } = state, scale = MR.SCORE_SCALE, el = MR.el;
+    const text = (x) => MR.number(x / scale);
+    const words = (label) => label.split(/(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])|(?<=[_\-])/).flatMap((part, i) => (i ? [el("wbr"), part] : [part]));
+    const fraction = ([low, high], x) => ((x - low) / (high - low)).toFixed(4);
+
+    const head = el("tr"), body = el("tbody"), columns = el("colgroup");
+    const caption = el("caption", { class: "sr" });
+    const table = el("table", { class: "scores" }, caption, columns, el("thead", {}, head), body);
+
+    // ---- a model's row: made when first shown
+    const cellMould = el("td", {}, el("span", { class: "rk" }), el("b"), el("span", { class: "ci" }));
+    const rows = D.models.map(() => null);
+    const sameName = new Map();
+    for (const m of D.models) sameName.set(m.short, (sameName.get(m.short) ?? 0) + 1);
+    const nameCell = (m) => {
+      const model = D.models[m], id = `choose-${m}`;
+      const box = el("input", { type: "checkbox", id, "data-model": m, "aria-label": `Choose ${model.label} to compare` });
+      box.onchange = () => onChoose(m, box.checked);
+      const parts = [model.org, sameName.get(model.short) > 1 && model.revision ? model.revision.slice(0, 8) : null, model.kind, MR.sizeText(model.n_parameters)].filter(Boolean);
+      const name = el(model.page ? "a" : "span", { class: "model-name", href: model.page, title: model.name.slice(0, 300) }, model.short);
+      return { box, th: el("th", { scope: "row", class: "name" }, el("div", {}, el("label", { class: "pick", for: id }, box), el("div", { class: "who" }, name,
+        el("span", { class: "sub" }, parts.flatMap((part, i) => [i ? " \u00b7 " : "", el("bdi", {}, part)]))))) };
+    };
+    const row = (m) => {
+      if (rows[m]) return rows[m];
+      const { box, th } = nameCell(m);
+      rows[m] = { tr: el("tr", { class: "model" }), box, th, rank: el("td", { class: "rank" }), mean: cellMould.cloneNode(true), tasks: new Map(), extra: new Map(), filled: null };
+      return rows[m];
+    };
+
+    // ---- cells
+    const fillScore = (td, className, score, domain, rank) => {
+      const [value, low, high] = score, bare = low === null || high === null;
+      td.className = `${className} cell${bare ? " bare" : ""}`;
+      td.style.cssText = bare ? `--v:${fraction(domain, value)}` : `--v:${fraction(domain, value)};--a:${fraction(domain, low)};--w:${((high - low) / (domain[1] - domain[0])).toFixed(4)}`;
+      td.children[0].textContent = rank;
+      td.children[1].textContent = text(value);
+      td.children[2].textContent = bare ? "no interval" : `${text(low)} to ${text(high)}`;
+      td.title = bare ? "no interval: it came without per-query values" : `${text(value)}, 95 % interval ${text(low)} to ${text(high)}${rank ? `, rank ${rank}` : ""}`;
+    };
+    /* What does not count looks like what it is: a muted figure or a dash, a word, and why. */
+    const fillOther = (td, className, figure, word, why) => {
+      td.className = `${className} off`;
+      td.style.cssText = "";
+      td.children[0].textContent = "";
+      td.children[1].textContent = figure;
+      td.children[2].replaceChildren(word, el("span", { class: "sr" }, word ? `: ${why}` : why));
+      td.title = why;
+    };
+    const fillCell = (td, className, c, column, m, t) => {
+      if (c.code === "o" && c.score) {
+        const range = column?.ranks[m];
+        return column ? fillScore(td, className, c.score, column.domain, range ? MR.rankText(range, c.score[1] === null) : "") : undefined;
+      }
+      const [, word, meaning] = MR.STATUS.get(c.code) ?? MR.STATUS.get("-");
+      const why = c.code === "o" ? "not measured: no such figure on these queries" : D.notes[`${m}-${t}`] ?? meaning;
+      return fillOther(td, className, c.score ? text(c.score[0]) : "\u2013", word, why);
+    };
+    const plainCell = (content, full, numeric) => {
+      const td = el("td", { class: numeric ? "fact num" : "fact", title: full ?? null });
+      td.append(content === null ? MR.dash("not said") : numeric ? content : el("span", { class: "clamp" }, content));
+      return td;
+    };
+    const otherCell = (c) => el("td", { class: "fact num" }, c.score === null ? MR.dash("not measured") : c.code === "o" ? text(c.score[0]) : el("span", { class: "muted" }, text(c.score[0])));
+
+    // ---- one row for one view
+    const grid = (domain) => MR.ticks(domain[0] / scale, domain[1] / scale, 5).at.map((x) => el("i", { style: `left:calc(var(--l) + (100% - var(--l) - var(--r)) * ${fraction(domain, x * scale)})` }));
+    const fill = (m, view, key) => {
+      const r = row(m);
+      if (r.filled === key) return r.tr;
+      r.filled = key;
+      const main = view.main?.scores[m], place = main && view.main.ranks[m];
+      r.rank.replaceChildren(place ? MR.rankText(place, main[1] === null) : MR.dash("not ranked"));
+      r.rank.classList.toggle("top", place?.[0] === 1);
+      const cells = [r.rank, r.th];
+      if (view.mean) {
+        if (main) fillScore(r.mean, "mean", main, view.mean.domain, "");
+        else fillOther(r.mean, "mean", "\u2013", `${view.nOf[m]} of ${view.tasks.length} tasks`, "no mean, no rank: not every task shown has a comparable result");
+        cells.push(r.mean);
+      }
+      for (const t of view.tasks) {
+        if (!r.tasks.has(t)) r.tasks.set(t, cellMould.cloneNode(true));
+        const td = r.tasks.get(t);
+        fillCell(td, "task", view.cell(m, t), view.columns.get(t), m, t);
+        for (const line of td.querySelectorAll("i")) line.remove();
+        if (view.mode === "single" && td.classList.contains("cell")) td.append(...grid(view.columns.get(t).domain));
+        cells.push(td);
+      }
+      for (const k of view.others) cells.push(otherCell(view.otherCell(m, k)));
+      for (const fact of view.facts) {
+        const name = fact.perTasks ? `${fact.key}|${view.tasks}` : fact.key;
+        if (!r.extra.has(name)) r.extra.set(name, plainCell(fact.text(m, view.tasks), fact.full?.(m, view.tasks), fact.number));
+        cells.push(r.extra.get(name));
+      }
+      r.tr.replaceChildren(...cells);
+      return r.tr;
+    };
+
+    // ---- the header
+    const sorters = new Map();
+    const header = (key, className, label, title, ...more) => {
+      const arrow = el("span", { class: "arrow", "aria-hidden": "true" });
+      const button = el("button", { type: "button", "data-sort": key, title: title ?? null }, el("span", { class: "clamp" }, label), arrow);
+      button.onclick = () => onSort(key);
+      const th = el("th", { scope: "col", class: className }, button, more);
+      sorters.set(key, { th, arrow });
+      return th;
+    };
+    /* The scale: round places where there is room, else its two ends. */
+    const axis = (domain, hasRoom) => {
+      if (!hasRoom) return el("div", { class: "axis ends", "aria-hidden": "true" }, domain.map((x) => el("span", {}, MR.number(x / scale, 2))));
+      const { at, digits } = MR.ticks(domain[0] / scale, domain[1] / scale, 5);
+      return el("div", { class: "axis", "aria-hidden": "true" }, at.map((x) => el("span", { style: `left:${(100 * fraction(domain, x * scale)).toFixed(2)}%` }, MR.number(x, digits))));
+    };
+    const drawHead = (view) => {
+      sorters.clear();
+      const about = (t) => (D.tasks[t].page ? el("a", { class: "about", href: D.tasks[t].page }, "about", el("span", { class: "sr" }, ` ${D.tasks[t].label}`)) : null);
+      const metric = D.metrics[state.metric()].title, single = view.mode === "single";
+      const cells = [[3.25, "rank", el("th", { scope: "col", class: "rank" }, el("span", {}, "Rank"))], [view.mode === "dense" ? 16 : 19.5, "name", header("name", "name", "Model")]];
+      if (view.mean) cells.push([view.mode === "roomy" ? 14 : 6.5, "mean", header("", "num mean", "Mean", `Mean of the ${view.tasks.length} tasks shown, ${metric}`, axis(view.mean.domain))]);
+      for (const t of view.tasks)
+        cells.push([single ? 24 : view.mode === "roomy" ? 14 : 7.5, "task", header(single ? "" : `task:${t}`, "num task", single ? metric : words(D.tasks[t].label), `${D.tasks[t].label}, ${metric}`, about(t), axis(view.columns.get(t).domain, single))]);
+      for (const k of view.others) cells.push([6.5, "other", header(`metric:${k}`, "num", D.metrics[k].title)]);
+      for (const fact of view.facts) cells.push([fact.width, "fact", header(fact.key, fact.number ? "num" : "", fact.label, fact.title)]);
+      columns.replaceChildren(...cells.map(([width, name]) => el("col", { class: `col-${name}`, style: `--width:${width}rem` })));
+      head.replaceChildren(...cells.map(([, , th]) => th));
+    };
+
+    let headKey = null, shown = [];
+    const draw = (view) => {
+      view.facts = facts.filter((f) => S.columns.includes(f.key));
+      const key = [state.metric(), S.subset, view.tasks, view.others, view.facts.map((f) => f.key)].join("|");
+      if (headKey !== key) {
+        headKey = key;
+        drawHead(view);
+        table.className = `scores ${view.mode}`;
+        caption.textContent = `${view.tasks.length === 1 ? D.tasks[view.tasks[0]].label : `${view.tasks.length} tasks`}, ${D.metrics[state.metric()].title}, ${D.subsets[S.subset].label}`;
+      }
+      for (const [name, { th, arrow }] of sorters) {
+        const active = name === view.sort;
+        th.setAttribute("aria-sort", active ? (view.up ? "ascending" : "descending") : "none");
+        arrow.textContent = active ? (view.up ? "\u2191" : "\u2193") : "";
+      }
+      const next = view.models.map((m) => fill(m, view, key));
+      if (next.length !== shown.length || next.some((tr, i) => tr !== shown[i])) {
+        const focused = document.activeElement;
+        body.replaceChildren(...next);
+        if (focused !== document.activeElement && body.contains(focused)) focused.focus({ preventScroll: true });
+        shown = next;
+      }
+    };
+    const drawChosen = () => {
+      const full = S.chosen.length >= MR.MOST_CHOSEN;
+      rows.forEach((r, m) => {
+        if (!r) return;
+        const chosen = S.chosen.includes(m);
+        r.box.checked = chosen;
+        r.box.disabled = full && !chosen;
+        r.tr.classList.toggle("chosen", chosen);
+      });
+    };
+    return { table, draw, drawChosen };
+  };
+})();
