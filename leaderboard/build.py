@@ -4,29 +4,59 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
 from importlib import resources
+from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from mr_st import __version__
 from mr_st.evaluation.wording import metric_label
-from mr_st.files import ensure_writable, write_text
-from mr_st.leaderboard.board import Board, file_stem, make_board
-from mr_st.leaderboard.cards import find_cards
+from mr_st.leaderboard.board import Board, Task, file_stem, make_board
+from mr_st.leaderboard.cards import Card, find_cards
 from mr_st.leaderboard.charts import write_charts
 from mr_st.leaderboard.details import write_details
+from mr_st.leaderboard.model_facts import card_facts
 from mr_st.leaderboard.model_page import model_page
-from mr_st.leaderboard.results import read_results
-from mr_st.leaderboard.site_data import board_data, scores_data, write_script
+from mr_st.leaderboard.page_parts import Around
+from mr_st.leaderboard.plain import plain_text, short
+from mr_st.leaderboard.results import LeftOut, Score, read_results
+from mr_st.leaderboard.script_files import write_script
+from mr_st.leaderboard.site_data import all_scores, board_data
+from mr_st.leaderboard.site_folder import FIRST_PAGE, staged_site
 from mr_st.leaderboard.task_page import task_page
-from mr_st.leaderboard.texts import load_texts
+from mr_st.leaderboard.texts import Texts, load_texts
 
 if TYPE_CHECKING:
     from jinja2 import Environment
 
     from mr_st.data import GradedDataset
 
-__all__ = ["build_leaderboard"]
+__all__ = ["BuiltSite", "build_leaderboard", "build_site"]
+
+_PLAIN_ROWS = 50  # of each task, without JavaScript
+_NO_SCORE = {"metric": "", "score": ""}
+
+
+@dataclass(frozen=True)
+class BuiltSite:
+    """A site that was built.
+
+    Args:
+        page: Its first page.
+        n_models, n_tasks: Rows and columns of its table.
+        cells: How many cells there are of each status: ok, partial, stale, other, failed, missing.
+        left_out: What it does not show, and why.
+    """
+
+    page: Path
+    n_models: int
+    n_tasks: int
+    cells: dict[str, int]
+    left_out: list[LeftOut]
 
 
 def build_leaderboard(
@@ -39,7 +69,8 @@ def build_leaderboard(
     """Build the leaderboard: a table, a comparison, a page for each model and each task, and their data.
 
     Results of mteb itself, which have no per-query values, are shown without intervals. What cannot be read is left
-    out and named on the page.
+    out and named on the page. The new site replaces an older one at the end; files in the folder that no build wrote
+    are left alone.
 
     Args:
         results_dirs: Results folders (``{model}/{revision}/{Task}.json``), several or one.
@@ -54,63 +85,113 @@ def build_leaderboard(
         The path of ``index.html``.
 
     Raises:
-        MrStError: ``out_dir`` cannot be written, or a dataset cannot be loaded.
+        MrStError: ``out_dir`` cannot be written or holds other files where the site's should stand, or a dataset
+            cannot be loaded.
     """
+    return build_site(results_dirs, out_dir, cards_dir, title, data).page
+
+
+def build_site(
+    results_dirs: Sequence[str | Path] | str | Path,
+    out_dir: str | Path,
+    cards_dir: str | Path | None = None,
+    title: str = "Graded relevance leaderboard",
+    data: Sequence[str | Path | GradedDataset] = (),
+    progress: Callable[[str, int, int], None] = lambda what, done, of: None,
+) -> BuiltSite:
+    """:func:`build_leaderboard`, and say what was built.
+
+    Args:
+        results_dirs, out_dir, cards_dir, title, data: As there.
+        progress: Called with what is being done, how much of it is done, and of how much.
+    """
+    title = short(plain_text(title), 200)
     folders = [results_dirs] if isinstance(results_dirs, (str, Path)) else list(results_dirs)
     cards = find_cards(cards_dir) if cards_dir is not None else []
     folders += [card.folder / "results" for card in cards if (card.folder / "results").is_dir()]
-    out = ensure_writable(out_dir)
-    results, failures, left_out = read_results(dict.fromkeys(Path(f) for f in folders))
-    board = make_board(results, failures)
+    with staged_site(out_dir) as out:
+        results, failures, left_out = read_results(
+            dict.fromkeys(Path(f) for f in folders), lambda n, of: progress("Reading results", n, of)
+        )
+        board = make_board(results, failures)
+        card_of = {row: card for row, m in enumerate(board.models) if (card := _card(cards, m.name)) is not None}
+        for row, card in card_of.items():
+            facts = board.models[row].facts
+            facts.update({k: v for k, v in card_facts(card.metadata).items() if k not in facts})
+        texts, unused = load_texts(board, data)
+        left_out += [*board.left_out, *unused]
+        _write_site(out, board, texts, card_of, title, left_out, progress)
+    cells = Counter(task.status.get(row, "missing") for task in board.tasks for row in range(len(board.models)))
+    return BuiltSite(Path(out_dir) / FIRST_PAGE, len(board.models), len(board.tasks), dict(cells), left_out)
+
+
+def _write_site(
+    out: Path,
+    board: Board,
+    texts: dict[int, Texts],
+    card_of: dict[int, Card],
+    title: str,
+    left_out: list[LeftOut],
+    progress: Callable[[str, int, int], None],
+) -> None:
     pages: dict[str, list[str | None]] = {
         "models": [_address("models", f"{m.name}\n{m.revision}", m.name) for m in board.models],
         "tasks": [_address("tasks", f"{t.name}\n{t.split}", t.name) for t in board.tasks],
     }
-    texts, unused = load_texts(board, data)
-    left_out += unused
-    details = write_details(board, out, texts, n_jobs=os.cpu_count() or 1)
-    data = board_data(board, title, pages, details)
-    write_script(out, "board", data)
-    for m, metric in enumerate(board.metrics):
-        for s, subset in enumerate(board.subsets):
-            if (scores := scores_data(board, metric, subset.name)) is not None:
-                write_script(out, f"scores/{m}-{s}", scores)
-    for asset in resources.files("mr_st.leaderboard").joinpath("assets").iterdir():
-        write_text(out / "assets" / asset.name, asset.read_text(encoding="utf-8"))
-    write_charts(out)
-    environment = _environment()
-    shared = {"site_title": title, "version": _version()}
-    for row, model in enumerate(board.models):
-        card = next((card for card in cards if card.is_of(model.name)), None)
-        _write_page(
-            environment, "model.html.j2", out, pages["models"][row], shared | model_page(board, row, card, out)
-        )
-    for t in range(len(board.tasks)):
-        _write_page(environment, "task.html.j2", out, pages["tasks"][t], shared | task_page(board, t))
-    _write_page(
-        environment,
-        "board.html.j2",
+    n_done = count(1)
+    details = write_details(
+        board,
         out,
-        "index.html",
-        shared
-        | {
-            "summary": _summary(board),
-            "has_results": bool(results),
-            "left_out": left_out,
-            "plain_rows": _plain_rows(board),
-            "first_scores": f"scores/{data['metric']}-0",
-        },
+        texts,
+        n_jobs=os.cpu_count() or 1,
+        done=lambda: progress("Writing values by query", next(n_done), len(board.tasks)),
     )
-    _write_page(environment, "compare.html.j2", out, "compare.html", shared)
-    return out / "index.html"
+    of_board = board_data(board, title, pages, details)
+    write_script(out, "board", of_board)
+    for m, s, scores in all_scores(board):
+        write_script(out, f"scores/{m}-{s}", scores)
+    (out / "assets").mkdir()
+    for asset in resources.files("mr_st.leaderboard").joinpath("assets").iterdir():
+        (out / "assets" / asset.name).write_bytes(asset.read_bytes())
+    write_charts(out)
+    around = Around.of(board, pages, details, texts)
+    write_page = partial(_write_page, _environment(), out, {"site_title": title, "version": __version__})
+    n_pages = len(board.models) + len(board.tasks)
+    for row in range(len(board.models)):
+        write_page("model.html.j2", pages["models"][row], model_page(board, row, card_of.get(row), out, around))
+        progress("Writing pages", row + 1, n_pages)
+    for t in range(len(board.tasks)):
+        write_page("task.html.j2", pages["tasks"][t], task_page(board, t, around))
+        progress("Writing pages", len(board.models) + t + 1, n_pages)
+    write_page("compare.html.j2", "compare.html", {})
+    first = {
+        "summary": _summary(board),
+        "has_results": bool(board.models),
+        "left_out": left_out,
+        "plain_rows": _plain_rows(board),
+        "first_scores": f"scores/{of_board['metric']}-0",
+    }
+    write_page("board.html.j2", FIRST_PAGE, first)
 
 
 def _write_page(
-    environment: Environment, template: str, out: Path, address: str | None, values: dict[str, Any]
+    environment: Environment,
+    out: Path,
+    shared: dict[str, Any],
+    template: str,
+    address: str | None,
+    values: dict[str, Any],
 ) -> None:
     assert address is not None
     root = "../" * address.count("/")
-    write_text(out / address, environment.get_template(template).render(root=root, **values))
+    path = out / address
+    path.parent.mkdir(exist_ok=True)
+    text = environment.get_template(template).render(root=root, **shared, **values)
+    path.write_text(text, encoding="utf-8", newline="\n")
+
+
+def _card(cards: Sequence[Card], model: str) -> Card | None:
+    return next((card for card in cards if card.is_of(model)), None)
 
 
 def _address(folder: str, identity: str, name: str) -> str:
@@ -121,27 +202,31 @@ def _summary(board: Board) -> str:
     n_models, n_tasks = len(board.models), len(board.tasks)
     if not n_models:
         return "No results"
-    return (
-        f"{n_models} {'model' if n_models == 1 else 'models'} on {n_tasks} {'task' if n_tasks == 1 else 'tasks'}. "
-        "Every score with its 95 % interval."
-    )
+    return f"{n_models} {'model' if n_models == 1 else 'models'} on {n_tasks} {'task' if n_tasks == 1 else 'tasks'}."
 
 
 def _plain_rows(board: Board) -> list[dict[str, str]]:
-    """What a reader without JavaScript sees."""
+    """What a reader without JavaScript sees: each task's best, then what has a score that is not ranked."""
     rows = []
     for task in board.tasks:
         name = task.main_metric
-        found = [(result, row) for row in task.cells if (result := task.of(row)) is not None]
-        for result, row in sorted(found, key=lambda pair: -pair[0].metrics.get(name, (-1.0,))[0]):
-            value = result.metrics.get(name)
-            score = "–" if value is None else f"{value[0]:.3f}"
-            if value is not None and value[1] is not None:
-                score += f" ({value[1]:.3f} to {value[2]:.3f})"
+        found = [(row, score) for row in task.cells if (score := _score(task, row)) is not None]
+        found.sort(key=lambda pair: (task.status[pair[0]] != "ok", -pair[1][0]))
+        for row, (value, low, high, _) in found[:_PLAIN_ROWS]:
+            score = f"{value:.3f}" + ("" if low is None else f" ({low:.3f} to {high:.3f})")
             if task.status[row] != "ok":
                 score += f" ({task.status[row]}: {task.notes[row]})"
-            rows.append({"task": task.label, "model": result.model, "metric": metric_label(name), "score": score})
+            rows.append(
+                {"task": task.label, "model": board.models[row].label, "metric": metric_label(name), "score": score}
+            )
+        if len(found) > _PLAIN_ROWS:
+            rows.append({"task": task.label, "model": f"and {len(found) - _PLAIN_ROWS:,} more"} | _NO_SCORE)
     return rows
+
+
+def _score(task: Task, row: int) -> Score | None:
+    result = task.of(row)
+    return result.metrics.get(task.main_metric) if result is not None else None
 
 
 def _environment() -> Environment:
@@ -150,9 +235,3 @@ def _environment() -> Environment:
     return Environment(
         loader=PackageLoader("mr_st.leaderboard", "templates"), autoescape=True, undefined=StrictUndefined
     )
-
-
-def _version() -> str:
-    from mr_st import __version__
-
-    return __version__

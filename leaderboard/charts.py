@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from mr_st.errors import MissingExtraError, require_extra
 from mr_st.files import write_text
-from mr_st.leaderboard.site_data import write_script
+from mr_st.leaderboard.script_files import write_script
 
 if TYPE_CHECKING:
     import altair

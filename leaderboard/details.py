@@ -3,24 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
-from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import get_context
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from mr_st.leaderboard.board import Board, Task
-from mr_st.leaderboard.results import Result
-from mr_st.leaderboard.side_tables import Queries, Ranking, read_histograms, read_queries, read_ranking, side_file
-from mr_st.leaderboard.site_data import packed, write_script
+from mr_st.leaderboard.script_files import write_script
 from mr_st.leaderboard.texts import Texts
+from mr_st.leaderboard.worker import run_jobs
 
-__all__ = ["DEPTH", "write_details"]
-
-DEPTH = 10
-"""How many items of each ranking the site shows."""
+__all__ = ["write_details"]
 
 _METRICS = ("ndcg@10", "ndcg@50", "ndcg@100", "recall@10", "recall@100", "recall@10/2", "precision@10",
             "precision@10/2", "map@100", "mrr@10", "judged@10")  # fmt: skip
@@ -28,111 +20,70 @@ _MARGIN = re.compile(r"margin_average_\d+_\d+|margin_worst_2_0")
 _FEW = 400  # cells; a board of fewer is written by this process alone
 
 
-def write_details(board: Board, out: Path, texts: dict[int, Texts] | None = None, n_jobs: int = 1) -> list[list[str]]:
+def write_details(
+    board: Board,
+    out: Path,
+    texts: Mapping[int, Texts] | None = None,
+    n_jobs: int = 1,
+    done: Callable[[], None] = lambda: None,
+) -> list[list[str]]:
     """Write the files of every cell, task by task.
 
     Args:
         board: Rows and columns.
         out: The site's folder.
         texts: Task's number to the texts that its pages show.
-        n_jobs: Processes.
+        n_jobs: Processes, used where there are many cells.
+        done: Called after each task.
 
     Returns:
         For each model and task, which files it has: some of ``q`` (queries), ``r`` (rankings), ``s`` (separability).
     """
-    jobs = [(t, task, board.metrics, out, (texts or {}).get(t, Texts())) for t, task in enumerate(board.tasks)]
-    if n_jobs > 1 and len(jobs) > 1 and sum(len(task.cells) for task in board.tasks) > _FEW:
-        with ProcessPoolExecutor(min(n_jobs, len(jobs)), mp_context=get_context("forkserver")) as pool:
-            found = list(pool.map(_write_task, *zip(*jobs, strict=True)))
-    else:
-        found = [_write_task(*job) for job in jobs]
-    return [[of_task.get(row, "") for of_task in found] for row in range(len(board.models))]
+    jobs = [_job(t, task, board.metrics, out) for t, task in enumerate(board.tasks)]
+    n_cells = sum(len(job["cells"]) for job in jobs)
+    answers = run_jobs(jobs, n_jobs if n_cells > _FEW else 1, done)
+    details = [[""] * len(board.tasks) for _ in board.models]
+    for t, answer in enumerate(answers):
+        for row, files in answer["files"]:
+            details[row][t] = files
+        if answer["queries"]:
+            write_script(out, f"tasks/{t}", _shared(answer, (texts or {}).get(t, Texts())))
+    return details
 
 
-def _write_task(t: int, task: Task, metrics: Sequence[str], out: Path, texts: Texts) -> dict[int, str]:
-    wanted = list(dict.fromkeys([task.main_metric, *_METRICS, *filter(_MARGIN.fullmatch, metrics)]))
-    row_of_metric = {name: i for i, name in enumerate(metrics)}
-    there: dict[int, str] = {}
-    queries: dict[str, int] = {}
-    attributes: dict[str, dict[str, str]] = {}
-    items: dict[str, int] = {}
+def _job(t: int, task: Task, metrics: list[str], out: Path) -> dict[str, Any]:
+    wanted = [name for name in metrics if name in (task.main_metric, *_METRICS) or _MARGIN.fullmatch(name)]
+    cells = []
     for row in sorted(task.cells):
         result = task.of(row)
         if result is None or not result.protocol or task.status.get(row) not in ("ok", "partial"):
             continue
-        found = ""
-        own = read_queries(side_file(result.path, task.split, "per_query"), wanted)
-        if own is not None and own.values:
-            write_script(out, f"queries/{t}-{row}", _queries(own, queries, attributes, row_of_metric))
-            found += "q"
-        ranking = read_ranking(side_file(result.path, task.split, "run"), DEPTH)
-        if ranking is not None:
-            write_script(out, f"rankings/{t}-{row}", _ranking(ranking, queries, items))
-            found += "r"
-        separability = _separability(result, task)
-        if separability is not None:
-            write_script(out, f"separability/{t}-{row}", separability)
-            found += "s"
-        there[row] = found
-    if queries:
-        write_script(out, f"tasks/{t}", _shared(queries, attributes, items, texts))
-    return there
-
-
-def _queries(
-    own: Queries, queries: dict[str, int], attributes: dict[str, dict[str, str]], row_of_metric: dict[str, int]
-) -> dict[str, Any]:
-    """A model's values; ``rows`` are the places of its queries among the task's."""
-    rows = [queries.setdefault(q, len(queries)) for q in own.ids]
-    for name, values in own.attributes.items():
-        known = attributes.setdefault(name, {})
-        for query, value in zip(own.ids, values, strict=True):
-            known.setdefault(query, value)
-    used = [name for name in own.values if name in row_of_metric]
-    values = np.array([own.values[name] for name in used]).reshape(len(used), len(rows))
+        margins = {name: list(entry) for name, entry in result.metrics.items() if name.startswith("margin_")}
+        cells.append({"row": row, "path": str(result.path), "separability": result.separability, "margins": margins})
     return {
-        "rows": packed(np.array(rows), "i4"),
-        "metrics": [row_of_metric[n] for n in used],
-        "values": packed(values, "f4"),
+        "out": str(out),
+        "task": t,
+        "split": task.split,
+        "wanted": wanted,
+        "metric_rows": {name: i for i, name in enumerate(metrics) if name in wanted},
+        "grades": task.protocol.get("grades") or [],
+        "cells": cells,
     }
 
 
-def _ranking(ranking: Ranking, queries: dict[str, int], items: dict[str, int]) -> dict[str, Any]:
-    rows = [queries.setdefault(q, len(queries)) for q in ranking.query_ids]
-    place = np.array([items.setdefault(item, len(items)) for item in ranking.item_ids] + [-1], dtype=np.int32)
-    return {
-        "rows": packed(np.array(rows), "i4"),
-        "depth": ranking.items.shape[1],
-        "items": packed(place[ranking.items], "i4"),
-        "grades": packed(ranking.grades, "i1"),
-    }
-
-
-def _separability(result: Result, task: Task) -> dict[str, Any] | None:
-    histograms = read_histograms(side_file(result.path, task.split, "similarities"), task.protocol.get("grades") or [])
-    if histograms is None and not result.separability:
-        return None
-    margins = {name: list(entry) for name, entry in result.metrics.items() if name.startswith("margin_")}
-    kept = {k: result.separability[k] for k in ("pairs", "boundaries", "pairs_of_grade") if k in result.separability}
-    return {"histograms": histograms, "margins": margins, **kept}
-
-
-def _shared(
-    queries: dict[str, int], attributes: dict[str, dict[str, str]], items: dict[str, int], texts: Texts
-) -> dict[str, Any]:
+def _shared(answer: Mapping[str, Any], texts: Texts) -> dict[str, Any]:
+    """What the cells of a task share; see :mod:`mr_st.leaderboard.site_data`."""
     coded = {}
-    for name, of_query in attributes.items():
-        values = sorted({v for v in of_query.values() if v})
+    for name, of_query in answer["attributes"].items():
+        values = sorted(set(of_query) - {""})
+        place = {value: i for i, value in enumerate(values)}
         if values:
-            coded[name] = {
-                "values": values,
-                "of": [values.index(v) if (v := of_query.get(q, "")) else -1 for q in queries],
-            }
+            coded[name] = {"values": values, "of": [place.get(value, -1) for value in of_query]}
     return {
-        "queries": list(queries),
-        "texts": [texts.queries.get(q) for q in queries] if texts.queries else None,
+        "queries": answer["queries"],
+        "texts": [texts.queries.get(q) for q in answer["queries"]] if texts.queries else None,
         "attributes": coded,
-        "items": list(items),
-        "titles": [texts.items.get(i) for i in items] if texts.items else None,
+        "items": answer["items"],
+        "titles": [texts.items.get(i) for i in answer["items"]] if texts.items else None,
         "texts_from": {"name": texts.name, "license": texts.license} if texts.items else None,
     }

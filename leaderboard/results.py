@@ -5,18 +5,27 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, TypeGuard
+from typing import Any
 
 from pydantic_core import from_json
 
-__all__ = ["Failure", "LeftOut", "Result", "read_results"]
+from mr_st.leaderboard.model_facts import meta_facts, model_facts
+from mr_st.leaderboard.plain import is_count, is_number, plain, plain_name, plain_text, short
+from mr_st.leaderboard.separability import read_separability
+
+__all__ = ["WHOLE", "Failure", "LeftOut", "Result", "read_results"]
+
+WHOLE = "default"
+"""The subset of all queries; MTEB's name for it."""
 
 _NEWEST_FORMAT = 1
-_GREATEST = 1e15  # what is larger, infinite or NaN is no score and no size
-_MTEB_METRIC = re.compile(r"(ndcg|recall|precision|map|mrr|hit_rate|judged)_at_(\d+)")
+_LARGEST_FILE = 256 * 2**20  # bytes
+_LATEST = 4_102_444_800  # the year 2100; a later date is a mistake
+_MOST_METRICS, _MOST_SUBSETS, _LONGEST_METRIC = 300, 300, 100
+_MTEB_METRIC = re.compile(r"(ndcg|recall|precision|map|mrr|hit_rate|judged)_at_([0-9]{1,6})")
 
 
 Score = tuple[float, float | None, float | None, int | None]
@@ -25,7 +34,7 @@ Score = tuple[float, float | None, float | None, int | None]
 
 @dataclass(frozen=True)
 class LeftOut:
-    """A file that the page does not show, and why."""
+    """A file, or a part of one, that the page does not show, and why."""
 
     file: str
     reason: str
@@ -57,15 +66,15 @@ class Result:
         dataset_revision: Of the data; results of different revisions are not comparable.
         main_metric: What the task ranks by.
         metrics: Name to its score.
-        protocol: How it was made; empty for a result of MTEB itself.
+        protocol: How it was made; empty for a result of MTEB itself, and only the count of queries for a subset.
         path: The JSON file.
         shown_path: The same as the page shows it, from its results folder on.
-        facts: Of the model, where known: n_parameters, embed_dim, max_tokens, license, kind, adapted_from,
-            training_datasets.
+        facts: Of the model, see :mod:`mr_st.leaderboard.model_facts`.
         where: The queries of a subset, attribute to value; empty for all queries or where it is not said.
         languages: Of the subset, as MTEB writes them (``eng-Latn``).
-        separability: As :meth:`mr_st.evaluation.GradedReport.save` writes it; empty where there is none.
+        separability: See :func:`mr_st.leaderboard.separability.read_separability`; empty where there is none.
         date: Seconds since 1970; 0 where it is not said.
+        mean_of: How many subsets it is the mean of: MTEB reports its multilingual tasks by subset only. Else 0.
     """
 
     model: str
@@ -84,12 +93,19 @@ class Result:
     languages: tuple[str, ...] = ()
     separability: dict[str, Any] = field(default_factory=dict)
     date: float = 0.0
+    mean_of: int = 0
 
 
-def read_results(folders: Iterable[str | Path]) -> tuple[list[Result], list[Failure], list[LeftOut]]:
+def read_results(
+    folders: Iterable[str | Path], progress: Callable[[int, int], None] = lambda done, of: None
+) -> tuple[list[Result], list[Failure], list[LeftOut]]:
     """Every result below some results folders (``{model}/{revision}/{Task}.json``), and what is none.
 
     A result read twice (the same model, revision, task, split, subset and data) is taken once, the first time.
+
+    Args:
+        folders: Results folders.
+        progress: Called with how many of a folder's files are read, and how many it has.
 
     Returns:
         The results, the files that stand where a result should and cannot be read, and everything that is left out.
@@ -97,24 +113,27 @@ def read_results(folders: Iterable[str | Path]) -> tuple[list[Result], list[Fail
     results: dict[tuple[str, ...], Result] = {}
     failures: list[Failure] = []
     left_out: list[LeftOut] = []
+    metas: dict[Path, dict[str, Any]] = {}
     for folder in map(Path, folders):
         if not folder.is_dir():
-            left_out.append(LeftOut(_whole_text(str(folder)), "no such folder"))
+            left_out.append(LeftOut(plain_text(str(folder)), "no such folder"))
             continue
-        for path in sorted(p for depth in ("", "*/", "*/*/") for p in folder.glob(f"{depth}*.json")):
-            relative = path.relative_to(folder)
-            if path.name == "model_meta.json" or any(part.startswith(".") for part in relative.parts):
-                continue
-            shown = _whole_text((Path(folder.name) / relative).as_posix())
+        paths = _candidates(folder)
+        for n_read, path in enumerate(paths):
+            progress(n_read, len(paths))
+            parts = path.relative_to(folder).parts
+            shown = plain_text("/".join((folder.resolve().name, *parts)))
+            meta = {} if len(parts) != 3 else metas.get(path.parent)
+            if meta is None:
+                meta = metas[path.parent] = meta_facts(path.parent / "model_meta.json")
             try:
-                found = _read(path, len(relative.parts), shown)
+                found, losses = _read(path, len(parts), shown, meta)
             except _Unreadable as error:
                 left_out.append(LeftOut(shown, str(error)))
-                if len(relative.parts) == 3:
-                    meta = _model_meta(path.parent)
-                    model, revision = _named(path, {}, meta)
-                    failures.append(Failure(model, revision, _whole_text(path.stem), shown, str(error)))
+                if len(parts) == 3:
+                    failures.append(Failure(*_named(path, {}, meta), plain_name(path.stem), shown, str(error)))
                 continue
+            left_out += [LeftOut(shown, loss) for loss in losses]
             for result in found:
                 key = (result.model, result.revision, result.task, result.split, result.subset)
                 results.setdefault((*key, result.dataset_revision), result)
@@ -125,115 +144,150 @@ class _Unreadable(Exception):
     pass
 
 
-def _read(path: Path, depth: int, shown: str) -> list[Result]:
-    try:
-        content = from_json(path.read_bytes())
-    except (OSError, ValueError, RecursionError) as error:
-        raise _Unreadable(f"not valid JSON ({type(error).__name__}); delete it and evaluate again") from error
+def _candidates(folder: Path) -> list[Path]:
+    found = sorted(path for depth in ("", "*/", "*/*/") for path in folder.glob(f"{depth}*.json"))
+    hidden = [any(part.startswith(".") for part in path.relative_to(folder).parts) for path in found]
+    return [path for path, skip in zip(found, hidden, strict=True) if path.name != "model_meta.json" and not skip]
+
+
+def _read(path: Path, depth: int, shown: str, meta: Mapping[str, Any]) -> tuple[list[Result], list[str]]:
+    """The results of a file, and why parts of it are left out."""
+    content = _content(path)
     if not isinstance(content, dict) or not isinstance(content.get("scores"), dict) or "task_name" not in content:
         raise _Unreadable("no MTEB result: it lacks task_name or scores")
     if depth != 3:
         raise _Unreadable("a result, but not at {model}/{revision}/{Task}.json, so its model is not known")
-    meta = _model_meta(path.parent)
-    results = []
+    results: list[Result] = []
+    losses: list[str] = []
     for split, entries in content["scores"].items():
-        for scores in entries if isinstance(entries, list) else []:
-            if isinstance(scores, dict):
-                try:
-                    results.append(_one(path, shown, content, str(split), scores, meta))
-                except (AttributeError, KeyError, TypeError, ValueError) as error:
-                    raise _Unreadable(f"not a whole result ({type(error).__name__}); evaluate again") from error
-    results = [r for r in results if r.metrics]
+        found: dict[str, Result] = {}
+        for scores in _list(entries):
+            result = _one(path, shown, content, split, scores, meta) if isinstance(scores, dict) else None
+            if result is not None:
+                found.setdefault(result.subset, result)
+        n_found = len(found)
+        if n_found and n_found < len(entries):
+            n_lost = len(entries) - n_found
+            losses.append(f"{n_lost} of {len(entries)} entries of its split {short(plain_text(split))} hold no score")
+        if found and WHOLE not in found:
+            found = {WHOLE: _mean(list(found.values())), **found}
+        if n_found > _MOST_SUBSETS:
+            losses.append(f"shows {_MOST_SUBSETS} of its {n_found:,} subsets; their mean is over all of them")
+        results += list(found.values())[: _MOST_SUBSETS + 1]
     if not results:
         raise _Unreadable("holds no score that is a number")
-    return results
+    if not plain_name(content["task_name"]):
+        raise _Unreadable("no MTEB result: its task_name is no text")
+    return results, losses
+
+
+def _content(path: Path) -> Any:
+    try:
+        if not path.is_file():
+            raise _Unreadable("not a file that can be read (a folder, a pipe or a broken link)")
+        if path.stat().st_size > _LARGEST_FILE:
+            raise _Unreadable(f"larger than {_LARGEST_FILE >> 20} MB")
+        read = path.read_bytes()
+        try:
+            return from_json(read)
+        except ValueError:
+            return json.loads(read)  # slower; it takes halves of characters ("\\ud83d") too
+    except OSError as error:
+        raise _Unreadable(f"cannot be read ({error.strerror or type(error).__name__})") from error
+    except (ValueError, RecursionError) as error:
+        raise _Unreadable("not valid JSON; delete it and evaluate again") from error
 
 
 def _one(
-    path: Path, shown: str, content: dict[str, Any], split: str, scores: dict[str, Any], meta: dict[str, Any]
-) -> Result:
-    graded = scores.get("graded")
-    ours: dict[str, Any] = graded if isinstance(graded, dict) else {}
-    version = ours.get("format", 1)
-    if not isinstance(version, int) or version > _NEWEST_FORMAT:
-        raise _Unreadable(f"written by a newer mr-st (format {str(version)[:20]}); upgrade mr-st")
-    model = ours.get("model") if isinstance(ours.get("model"), dict) else {}
-    assert isinstance(model, dict)
+    path: Path, shown: str, content: dict[str, Any], split: str, scores: dict[str, Any], meta: Mapping[str, Any]
+) -> Result | None:
+    """One entry of MTEB's scores; None where it holds no score that is a number."""
+    ours = _mapping(scores.get("graded"))
+    version = ours.get("format", _NEWEST_FORMAT)
+    if not is_number(version) or version > _NEWEST_FORMAT:
+        raise _Unreadable(f"written by a newer mr-st (format {plain_text(str(plain(version)))[:20]}); upgrade mr-st")
     metrics = _graded_metrics(ours.get("metrics")) or _mteb_metrics(scores)
+    if not metrics:
+        return None
     main = ours.get("main_metric")
-    if main not in metrics:
+    if not isinstance(main, str) or main not in metrics:
         main = _main_of(scores, metrics)
-    protocol = _protocol(ours.get("protocol"))
-    system = protocol.get("system")
-    kind = system.get("kind") if isinstance(system, dict) else None
-    facts = {**meta, **{k: v for k, v in (model.get("facts") or {}).items() if v is not None}, "kind": kind}
-    subset = protocol.get("subset")
-    where = subset.get("where") if isinstance(subset, dict) else None
-    languages = scores.get("languages")
-    separability = ours.get("separability")
-    date = content.get("date")
+    model = _mapping(ours.get("model"))
     name, revision = _named(path, model, meta)
+    subset = plain_name(scores.get("hf_subset")) or WHOLE
+    protocol = _mapping(ours.get("protocol"))
+    where = _mapping(_mapping(protocol.get("subset")).get("where"))
+    kind = _mapping(protocol.get("system")).get("kind")
+    languages = scores.get("languages")
+    date = content.get("date")
     return Result(
         model=name,
         revision=revision,
-        task=str(content["task_name"]),
-        split=split,
-        subset=str(scores.get("hf_subset") or "default"),
-        dataset_revision=str(content.get("dataset_revision") or ""),
+        task=plain_name(content["task_name"]),
+        split=plain_name(split),
+        subset=subset,
+        dataset_revision=plain_name(content.get("dataset_revision")),
         main_metric=main,
         metrics=metrics,
-        protocol=protocol,
+        protocol=_protocol(protocol, subset == WHOLE),
         path=path,
         shown_path=shown,
-        facts=_facts(facts),
-        where={str(k): str(v) for k, v in where.items()} if isinstance(where, dict) else {},
-        languages=tuple(map(str, languages)) if isinstance(languages, list) else (),
-        separability=separability if isinstance(separability, dict) else {},
-        date=float(date) if _is_number(date) else 0.0,
+        facts=model_facts(meta, _mapping(model.get("facts")), kind),
+        where={short(plain_text(k)): short(plain_text(v)) for k, v in where.items() if isinstance(v, str)},
+        languages=tuple(short(plain_text(x)) for x in _list(languages)[:300] if isinstance(x, str)),
+        separability=read_separability(ours.get("separability")) if subset == WHOLE else {},
+        date=float(date) if is_number(date) and 0 < date < _LATEST else 0.0,
+    )
+
+
+def _mean(of_subsets: Sequence[Result]) -> Result:
+    """The mean over a split's subsets, as MTEB takes it, of the metrics that all of them have."""
+    first, n = of_subsets[0], len(of_subsets)
+    shared = [name for name in first.metrics if all(name in result.metrics for result in of_subsets)]
+    if first.main_metric not in shared:
+        raise _Unreadable("its subsets have no metric in common")
+    means = {name: math.fsum(result.metrics[name][0] for result in of_subsets) / n for name in shared}
+    languages = sorted({language for result in of_subsets for language in result.languages})
+    return replace(
+        first,
+        subset=WHOLE,
+        metrics={name: (mean, None, None, None) for name, mean in means.items()},
+        protocol={},
+        where={},
+        languages=tuple(languages),
+        mean_of=n,
     )
 
 
 def _named(path: Path, model: Mapping[str, Any], meta: Mapping[str, Any]) -> tuple[str, str]:
     """A model's name and revision: as the result says, else its model_meta.json, else its folder."""
-    name = model.get("name") or meta.get("name") or path.parts[-3].replace("__", "/")
-    revision = model.get("revision") or meta.get("revision") or path.parts[-2]
-    return _whole_text(str(name)), _whole_text(str(revision))
+    name = plain_name(model.get("name")) or meta.get("name") or plain_name(path.parts[-3].replace("__", "/"))
+    return name, plain_name(model.get("revision")) or meta.get("revision") or plain_name(path.parts[-2])
 
 
-def _whole_text(text: str) -> str:
-    """The text with a question mark for each half of a character, as a path that is no UTF-8 has them."""
-    return text.encode("utf-8", "replace").decode("utf-8")
-
-
-def _protocol(protocol: Any) -> dict[str, Any]:
-    """The protocol without what has another type than it should."""
-    if not isinstance(protocol, dict):
-        return {}
-    kept = dict(protocol)
-    for key, is_good in (("grades", lambda x: isinstance(x, str)), ("gains", _is_number)):
+def _protocol(protocol: Mapping[str, Any], is_whole: bool) -> dict[str, Any]:
+    """The protocol without what has another type than it should; of a subset only the count of its queries."""
+    if not is_whole:
+        n_queries = protocol.get("n_queries")
+        return {"n_queries": n_queries} if is_count(n_queries) else {}
+    kept = plain(protocol)
+    for key, is_good in (("grades", lambda x: isinstance(x, str)), ("gains", is_number)):
         if not isinstance(kept.get(key), list) or not all(map(is_good, kept[key])):
             kept.pop(key, None)
+    for key in [key for key in kept if key.startswith("n_") and not is_count(kept[key])]:
+        del kept[key]
     return kept
-
-
-def _facts(facts: Mapping[str, Any]) -> dict[str, Any]:
-    """Sizes that are numbers, data sets that are a list of texts, other facts that are text."""
-    sizes = ("n_parameters", "embed_dim", "max_tokens", "texts_per_second")
-    found = {k: v for k, v in facts.items() if (_is_number(v) if k in sizes else isinstance(v, str))}
-    training = facts.get("training_datasets")
-    if isinstance(training, (list, dict)):
-        found["training_datasets"] = [str(name) for name in training]
-    return found
 
 
 def _graded_metrics(metrics: Any) -> dict[str, Score]:
     found: dict[str, Score] = {}
-    for name, entry in metrics.items() if isinstance(metrics, Mapping) else ():
-        if not isinstance(entry, Sequence) or len(entry) != 4 or not _is_number(entry[0]):
+    for name, entry in list(_mapping(metrics).items())[:_MOST_METRICS]:
+        if len(name) > _LONGEST_METRIC or not isinstance(entry, list) or len(entry) != 4 or not is_number(entry[0]):
             continue
-        has_interval = _is_number(entry[1]) and _is_number(entry[2])
-        low, high = (float(entry[1]), float(entry[2])) if has_interval else (None, None)
-        found[str(name)] = (float(entry[0]), low, high, entry[3] if isinstance(entry[3], int) else None)
+        value, low, high, n = entry
+        has_interval = is_number(low) and is_number(high) and low <= high
+        ends = (float(low), float(high)) if has_interval else (None, None)
+        found[plain_text(name)] = (float(value), *ends, n if is_count(n) else None)
     return found
 
 
@@ -241,10 +295,10 @@ def _mteb_metrics(scores: Mapping[str, Any]) -> dict[str, Score]:
     """What MTEB itself reports, without intervals; only the main score of a task that is no ranking."""
     found: dict[str, Score] = {}
     for name, value in scores.items():
-        match = _MTEB_METRIC.fullmatch(str(name))
-        if match and _is_number(value):
-            found[f"{match[1]}@{match[2]}"] = (float(value), None, None, None)
-    if not found and _is_number(scores.get("main_score")):
+        match = _MTEB_METRIC.fullmatch(name)
+        if match and is_number(value) and len(found) < _MOST_METRICS:
+            found[f"{match[1]}@{int(match[2])}"] = (float(value), None, None, None)
+    if not found and is_number(scores.get("main_score")):
         found["main_score"] = (float(scores["main_score"]), None, None, None)
     return found
 
@@ -253,20 +307,13 @@ def _main_of(scores: Mapping[str, Any], metrics: Mapping[str, Score]) -> str:
     """The metric whose value is MTEB's main score, NDCG@10 first; else the first there is."""
     preferred = sorted(metrics, key=lambda name: name != "ndcg@10")
     main = scores.get("main_score")
-    same = [n for n in preferred if math.isclose(metrics[n][0], float(main), abs_tol=1e-9)] if _is_number(main) else []
-    return next(iter(same or preferred), "main_score")
+    same = [n for n in preferred if math.isclose(metrics[n][0], float(main), abs_tol=1e-9)] if is_number(main) else []
+    return next(iter(same or preferred))
 
 
-def _model_meta(folder: Path) -> dict[str, Any]:
-    try:
-        read = json.loads((folder / "model_meta.json").read_text(encoding="utf-8"))
-        meta = json.loads(_whole_text(json.dumps(read, ensure_ascii=False)))
-    except (OSError, ValueError, RecursionError):
-        return {}
-    wanted = ("name", "revision", "n_parameters", "embed_dim", "max_tokens", "license", "adapted_from",
-              "training_datasets")  # fmt: skip
-    return {k: meta[k] for k in wanted if meta.get(k) is not None} if isinstance(meta, dict) else {}
+def _mapping(value: Any) -> Mapping[str, Any]:
+    return value if isinstance(value, dict) else {}
 
 
-def _is_number(value: Any) -> TypeGuard[float]:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) < _GREATEST
+def _list(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else []

@@ -12,12 +12,16 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from mr_st.leaderboard.plain import plain_names
+
 __all__ = ["Queries", "Ranking", "read_histograms", "read_queries", "read_ranking", "side_file"]
 
 UNJUDGED = -1
 """The grade, in a :class:`Ranking`, of an item that nobody judged."""
 
 _ATTRIBUTES = ("locale", "kind", "traffic", "seen")
+_DAMAGED = (OSError, ValueError, KeyError, OverflowError, pa.ArrowException)
+_MOST_ROWS, _MOST_BINS, _MOST_PAIRS = 50_000_000, 100_000, 2**50
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,46 +62,51 @@ def side_file(path: Path, split: str, name: str) -> Path:
 
 
 def read_queries(path: Path, metrics: Sequence[str]) -> Queries | None:
-    """The values of some metrics; None where the file is missing or damaged. Metrics that it lacks are left out."""
+    """The values of some metrics; None where the file is missing or damaged.
+
+    Metrics that it lacks are left out, and so is a query that stands there again.
+    """
     try:
-        file = pq.ParquetFile(path)
+        file = _open(path)
         there = set(file.schema_arrow.names)
-        if "query_id" not in there:
-            return None
         known = [name for name in _ATTRIBUTES if name in there]
-        wanted = list(dict.fromkeys(name for name in metrics if name in there))
+        wanted = [name for name in dict.fromkeys(metrics) if name in there]
         table = file.read(["query_id", *known, *wanted], use_threads=False)
-    except (OSError, ValueError, pa.ArrowException):
+        ids = _texts(table["query_id"])
+        values = {name: _numbers(table[name]) for name in wanted if pa.types.is_floating(table[name].type)}
+        attributes = {name: _texts(table[name]) for name in known}
+    except _DAMAGED:
         return None
-    return Queries(
-        [str(q) for q in table["query_id"].to_pylist()],
-        {
-            name: table[name].to_numpy(zero_copy_only=False).astype(np.float64)
-            for name in wanted
-            if pa.types.is_floating(table[name].type)
-        },
-        {name: ["" if v is None else str(v) for v in table[name].to_pylist()] for name in known},
-    )
+    if len(set(ids)) < len(ids) or "" in ids:
+        rows = sorted({query: row for row, query in reversed(list(enumerate(ids))) if query}.values())
+        ids = [ids[row] for row in rows]
+        values = {name: of_query[rows] for name, of_query in values.items()}
+        attributes = {name: [of_query[row] for row in rows] for name, of_query in attributes.items()}
+    return Queries(ids, values, attributes)
 
 
 def read_ranking(path: Path, depth: int) -> Ranking | None:
     """The first ``depth`` items of each query; None where the file is missing or damaged."""
     try:
-        file = pq.ParquetFile(path, read_dictionary=["query_id", "item_id"])
+        file = _open(path, read_dictionary=["query_id", "item_id"])
         table = file.read(["query_id", "rank", "item_id", "grade"], use_threads=False)
-        table = table.filter(pc.less_equal(table["rank"], depth)).combine_chunks()
-        rank = table["rank"].to_numpy().astype(np.int64)
+        rank = table["rank"].cast(pa.int64())
+        is_shown = pc.and_(
+            pc.less_equal(rank, depth), pc.and_(table["query_id"].is_valid(), table["item_id"].is_valid())
+        )
+        table = table.set_column(table.column_names.index("rank"), "rank", rank).filter(is_shown).combine_chunks()
+        place = table["rank"].to_numpy() - 1
         grade = pc.fill_null(table["grade"].cast(pa.int8()), UNJUDGED).to_numpy()
         query_of_row, query_ids = _codes(table["query_id"])
         item_of_row, item_ids = _codes(table["item_id"])
-    except (OSError, ValueError, KeyError, pa.ArrowException):
+    except _DAMAGED:
         return None
-    if len(rank) and rank.min() < 1:
+    if len(place) and place.min() < 0:
         return None
     items = np.full((len(query_ids), depth), -1, dtype=np.int32)
     grades = np.full((len(query_ids), depth), UNJUDGED, dtype=np.int8)
-    items[query_of_row, rank - 1] = item_of_row
-    grades[query_of_row, rank - 1] = grade
+    items[query_of_row, place] = item_of_row
+    grades[query_of_row, place] = np.maximum(grade, UNJUDGED)
     return Ranking(query_ids, item_ids, items, grades)
 
 
@@ -109,25 +118,48 @@ def read_histograms(path: Path, names: Sequence[str]) -> dict[str, Any] | None:
         names: Of the grades, lowest first.
     """
     try:
-        table = pq.ParquetFile(path).read(use_threads=False)
-    except (OSError, ValueError, pa.ArrowException):
+        table = _open(path, most_rows=_MOST_BINS).read(["grade", "low", "high", "count"], use_threads=False)
+        grades = table["grade"].cast(pa.int8()).to_numpy()
+        low, high = _numbers(table["low"]), _numbers(table["high"])
+        count = table["count"].cast(pa.int64()).to_numpy()
+    except _DAMAGED:
         return None
-    if not {"grade", "low", "high", "count"} <= set(table.column_names) or not table.num_rows:
+    if not len(grades) or grades.min() < 0 or count.min() < 0 or count.max() > _MOST_PAIRS:
         return None
-    grades = table["grade"].to_numpy()
     first = grades == grades[0]
-    low, high = table["low"].to_numpy()[first], table["high"].to_numpy()[first]
-    counts = {int(g): table["count"].to_numpy()[grades == g] for g in np.unique(grades)}
-    if any(len(c) != len(low) for c in counts.values()):
+    edges = np.append(low[first], high[first][-1])
+    counts = {int(g): count[grades == g] for g in np.unique(grades)}
+    if not (np.diff(edges) > 0).all() or any(len(c) != len(edges) - 1 for c in counts.values()):
         return None
-    edges, counts = _zoom(np.append(low, high[-1]), counts)
+    edges, counts = _zoom(edges, counts)
     return {
         "edges": [round(float(e), 4) for e in edges],
         "grades": [
-            {"grade": g, "name": str(names[g]) if 0 <= g < len(names) else f"grade {g}", "counts": c.tolist()}
+            {"grade": g, "name": str(names[g]) if g < len(names) else f"grade {g}", "counts": c.tolist()}
             for g, c in counts.items()
         ],
     }
+
+
+def _open(path: Path, most_rows: int = _MOST_ROWS, **options: Any) -> pq.ParquetFile:
+    """A Parquet file; raises one of ``_DAMAGED`` where there is none, or one of far more rows than a result has."""
+    if not path.is_file():
+        raise FileNotFoundError(path)
+    file = pq.ParquetFile(path, **options)
+    if file.metadata.num_rows > most_rows:
+        raise ValueError(f"{file.metadata.num_rows} rows")
+    return file
+
+
+def _numbers(column: pa.ChunkedArray) -> np.ndarray:
+    """float64, NaN where the column holds no finite number."""
+    values = column.to_numpy(zero_copy_only=False).astype(np.float64)
+    return np.where(np.isfinite(values), values, np.nan)
+
+
+def _texts(column: pa.ChunkedArray) -> list[str]:
+    """Plain texts, empty where the column holds none; ids that are numbers as texts too."""
+    return plain_names(["" if value is None else str(value) for value in column.cast(pa.string()).to_pylist()])
 
 
 def _codes(column: pa.ChunkedArray) -> tuple[np.ndarray, list[str]]:
@@ -140,7 +172,7 @@ def _codes(column: pa.ChunkedArray) -> tuple[np.ndarray, list[str]]:
     place = np.empty_like(order)
     place[order] = np.arange(len(order))
     texts = encoded.dictionary.take(pa.array(used[order])).to_pylist()
-    return place[rows], [str(text) for text in texts]
+    return place[rows], plain_names([str(text) for text in texts])
 
 
 def _zoom(edges: np.ndarray, counts: Mapping[int, np.ndarray]) -> tuple[np.ndarray, dict[int, np.ndarray]]:

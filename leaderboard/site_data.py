@@ -16,25 +16,22 @@ path.
 
 from __future__ import annotations
 
-import base64
-import json
-import math
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Iterator, Sequence
 from typing import Any
 
-import numpy as np
-
 from mr_st.evaluation.wording import metric_family, metric_label, protocol_line
-from mr_st.leaderboard.board import WHOLE, Board, Model, Subset, Task, short
-from mr_st.text.html import script_json
+from mr_st.leaderboard.board import WHOLE, Board, Model, Subset, Task
+from mr_st.leaderboard.plain import short
+from mr_st.leaderboard.zero_shot import zero_shot
 
-__all__ = ["SCALE", "board_data", "packed", "scores_data", "write_script"]
+__all__ = ["SCALE", "all_scores", "board_data", "kind_label"]
 
 SCALE = 100_000
 """Scores are stored as integers of 1 / SCALE."""
 
 _STATUS_CODE = {"missing": "-", "ok": "o", "partial": "p", "stale": "s", "other": "x", "failed": "f"}
+_MOST_NAMES = 40  # of data sets, in the first page's data
+_ZERO_SHOT = {True: "y", False: "n", None: "?"}
 _KINDS = {"bi-encoder": "bi-encoder", "bm25": "BM25", "hybrid": "hybrid", "reranked": "reranked", "run": "run file",
           "run-file": "run file", "random": "random"}  # fmt: skip
 
@@ -43,6 +40,10 @@ def board_data(
     board: Board, title: str, pages: dict[str, list[str | None]], details: list[list[str]]
 ) -> dict[str, Any]:
     """What every page needs to know.
+
+    ``status``, ``zero_shot`` and ``details`` hold one entry a model, its characters (or texts) one a task. Status:
+    ``o`` ok, ``p`` partial, ``s`` stale, ``x`` other protocol, ``f`` failed, ``-`` missing. Zero-shot: ``y``, ``n``,
+    ``?`` unknown. ``notes``: ``"{model}-{task}"`` to what is to be said of a cell.
 
     Args:
         board: Rows and columns.
@@ -65,41 +66,35 @@ def board_data(
         "status": [
             "".join(_STATUS_CODE[t.status.get(m, "missing")] for t in board.tasks) for m in range(len(board.models))
         ],
+        "zero_shot": ["".join(_ZERO_SHOT[zero_shot(m.facts, t)] for t in board.tasks) for m in board.models],
         "notes": {f"{m}-{t}": note for t, task in enumerate(board.tasks) for m, note in task.notes.items()},
         "details": details,
     }
 
 
-def scores_data(board: Board, metric: str, subset: str) -> dict[str, Any] | None:
-    """Every cell's score of one metric on one subset; None where no cell has it."""
-    value: list[int | None] = []
-    low: list[int | None] = []
-    high: list[int | None] = []
-    n: list[int | None] = []
-    for row in range(len(board.models)):
-        for task in board.tasks:
-            result = task.cells.get(row, {}).get(subset)
-            entry = result.metrics.get(metric) if result is not None else None
-            v, lo, hi, count = entry if entry is not None else (None, None, None, None)
-            value.append(_scaled(v))
-            low.append(_scaled(lo))
-            high.append(_scaled(hi))
-            n.append(count)
-    if all(v is None for v in value):
-        return None
-    return {"value": value, "low": low, "high": high, "n": n}
+def all_scores(board: Board) -> Iterator[tuple[int, int, dict[str, Any]]]:
+    """Every cell's score: the numbers of a metric and a subset, and what their file holds; none where no cell has any."""
+    n_cells = len(board.models) * len(board.tasks)
+    for s, subset in enumerate(board.subsets):
+        of_metric: dict[str, dict[str, list[Any]]] = {}
+        for t, task in enumerate(board.tasks):
+            for row, cell in task.cells.items():
+                result = cell.get(subset.name)
+                at = row * len(board.tasks) + t
+                for name, (value, low, high, n) in result.metrics.items() if result is not None else ():
+                    into = of_metric.get(name)
+                    if into is None:
+                        into = of_metric[name] = {key: [None] * n_cells for key in ("value", "low", "high", "n")}
+                    into["value"][at] = round(value * SCALE)
+                    if low is not None and high is not None:
+                        into["low"][at], into["high"][at] = round(low * SCALE), round(high * SCALE)
+                    into["n"][at] = n
+        yield from ((m, s, of_metric[name]) for m, name in enumerate(board.metrics) if name in of_metric)
 
 
-def write_script(folder: Path, name: str, value: Any) -> None:
-    """Write ``data/{name}.js``."""
-    path = folder / "data" / f"{name}.js"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(f"MR.put({json.dumps(name)},{script_json(value)});\n", encoding="utf-8")
-
-
-def packed(array: np.ndarray, dtype: str) -> str:
-    """Numbers as base64 of little-endian ``dtype``."""
-    return base64.b64encode(np.ascontiguousarray(array, dtype=np.dtype(dtype).newbyteorder("<")).tobytes()).decode()
+def kind_label(kind: Any) -> str | None:
+    """What a kind of system is called; None where it is not known."""
+    return _KINDS.get(str(kind), short(str(kind))) if kind else None
 
 
 def _default_metric(board: Board) -> int:
@@ -125,7 +120,6 @@ def _subset(subset: Subset) -> dict[str, Any]:
 
 def _model(model: Model, page: str | None) -> dict[str, Any]:
     facts = model.facts
-    kind = facts.get("kind")
     organisation, _, own = model.name.rpartition("/")
     return {
         "name": model.name,
@@ -133,14 +127,14 @@ def _model(model: Model, page: str | None) -> dict[str, Any]:
         "label": model.label,
         "short": short(own or model.name),
         "org": short(organisation),
-        "kind": _KINDS.get(str(kind), short(str(kind))) if kind else None,
+        "kind": kind_label(facts.get("kind")),
         "n_parameters": facts.get("n_parameters"),
         "dim": facts.get("embed_dim"),
         "max_tokens": facts.get("max_tokens"),
         "texts_per_second": facts.get("texts_per_second"),
         "base": _text(facts.get("adapted_from")),
         "license": _text(facts.get("license")),
-        "training": [short(name) for name in facts["training_datasets"]] if "training_datasets" in facts else None,
+        "training": _first(facts["training_datasets"]) if "training_datasets" in facts else None,
         "page": page,
     }
 
@@ -162,13 +156,14 @@ def _task(task: Task, page: str | None, metrics: Sequence[str], subset_row: dict
         "grades": protocol.get("grades") or [],
         "gains": protocol.get("gains") or [],
         "languages": sorted({language for r in results for language in r.languages}),
-        "subsets": sorted({subset_row[r.subset] for r in results}),
+        "subsets": sorted({subset_row[r.subset] for r in results if r.subset in subset_row}),
     }
+
+
+def _first(names: Sequence[str]) -> list[str]:
+    more = len(names) - _MOST_NAMES
+    return [*names[:_MOST_NAMES], f"and {more:,} more"] if more > 0 else list(names)
 
 
 def _text(value: Any) -> str | None:
     return short(value, 300) if isinstance(value, str) and value else None
-
-
-def _scaled(value: float | None) -> int | None:
-    return None if value is None or not math.isfinite(value) else round(value * SCALE)
