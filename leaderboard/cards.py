@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import shutil
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,12 +11,16 @@ from typing import Any
 import yaml
 from markupsafe import Markup
 
+from mr_st.leaderboard.plain import plain_text
 from mr_st.text.html import markdown_html
 
-__all__ = ["Card", "find_cards", "render_card"]
+__all__ = ["Card", "Recipe", "find_cards", "read_recipe", "render_card"]
 
 _METADATA = re.compile(r"\A---[ \t]*\r?\n(.*?)\r?\n---[ \t]*(?:\r?\n|\Z)", re.DOTALL)
 _LOADS = re.compile(r"""SentenceTransformer\(\s*["']([^"'\n]{1,200})["']""")
+_LINK = re.compile(r"(?:https?://|mailto:)[^\s]+", re.IGNORECASE)
+_LONGEST_CARD, _LONGEST_METADATA, _LONGEST_RECIPE = 400_000, 100_000, 64_000  # characters
+_LARGEST_PICTURE = 10_000_000  # bytes
 _PICTURES = {".png", ".jpg", ".jpeg", ".svg", ".webp"}
 
 
@@ -42,16 +45,28 @@ class Card:
         return model in self.names or model.rsplit("/", 1)[-1] in self.names
 
 
+@dataclass(frozen=True)
+class Recipe:
+    """A recipe.yaml as text; ``is_cut`` where it is longer than a page should be."""
+
+    text: str
+    is_cut: bool
+
+
 def find_cards(folder: str | Path) -> list[Card]:
-    """The cards in a folder of model folders, or in one model's own folder."""
+    """The cards in a folder of model folders, or in one model's own folder.
+
+    Where a card does not say its training data, the source of the recipe beside it stands in its metadata.
+    """
     folder = Path(folder)
     cards = []
     for path in sorted([*folder.glob("README.md"), *folder.glob("*/README.md")]):
-        try:
-            text = path.read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError):
+        text = _text_of(path, _LONGEST_CARD)
+        if text is None:
             continue
         metadata, body = _split(text)
+        if "datasets" not in metadata and (source := _source(path.with_name("recipe.yaml"))):
+            metadata = {**metadata, "datasets": [source]}
         index = metadata.get("model-index")
         entry = index[0] if isinstance(index, list) and index and isinstance(index[0], dict) else {}
         names = {path.parent.name, str(entry.get("name") or ""), *_LOADS.findall(body)[:1]} - {""}
@@ -77,17 +92,50 @@ def render_card(card: Card, out_dir: Path) -> tuple[Markup, list[str]]:
         copied.append(name)
         return f"{out_dir.name}/{name}"
 
-    return markdown_html(card.body, picture), copied
+    return markdown_html(card.body, picture, link=lambda to: bool(_LINK.fullmatch(to)), level=3), copied
+
+
+def read_recipe(card: Card) -> Recipe | None:
+    """The recipe beside a card, None where there is none."""
+    text = _text_of(card.folder / "recipe.yaml", _LONGEST_RECIPE + 1)
+    return None if text is None else Recipe(text[:_LONGEST_RECIPE], len(text) > _LONGEST_RECIPE)
+
+
+def _text_of(path: Path, longest: int) -> str | None:
+    """The start of a text file inside its folder, None where it is none."""
+    try:
+        if not path.is_file() or path.resolve().parent != path.parent.resolve():
+            return None
+        with path.open(encoding="utf-8", errors="replace") as file:
+            return plain_text(file.read(longest))
+    except OSError:
+        return None
+
+
+def _source(path: Path) -> str | None:
+    """What a recipe trained on: a source's name, a Hub id, or the last part of a path."""
+    text = _text_of(path, _LONGEST_RECIPE)
+    recipe = _yaml(text) if text is not None else None
+    data = recipe.get("data") if isinstance(recipe, dict) else None
+    source = data.get("source") if isinstance(data, dict) else None
+    if not isinstance(source, str) or not source.strip():
+        return None
+    return source if source.count("/") == 1 and source[0] not in "./~" else source.rstrip("/").rpartition("/")[2]
+
+
+def _yaml(text: str) -> Any:
+    """What YAML holds; None where it cannot be read."""
+    try:
+        return yaml.safe_load(text)
+    except (yaml.YAMLError, ValueError, TypeError, OverflowError, RecursionError):  # a date of no calendar, and so on
+        return None
 
 
 def _split(text: str) -> tuple[dict[str, Any], str]:
     match = _METADATA.match(text)
     if not match:
         return {}, text
-    try:
-        metadata = yaml.safe_load(match[1])
-    except yaml.YAMLError:
-        metadata = None
+    metadata = _yaml(match[1]) if len(match[1]) <= _LONGEST_METADATA else None
     return (metadata if isinstance(metadata, dict) else {}), text[match.end() :]
 
 
@@ -96,14 +144,5 @@ def _picture(folder: Path, source: str) -> Path | None:
     if not re.fullmatch(r"[\w./-]+", source) or Path(source).suffix.lower() not in _PICTURES:
         return None
     root, path = folder.resolve(), (folder / source).resolve()
-    return path if root in path.parents and path.is_file() else None
-
-
-def first_known(values: Sequence[Any]) -> str | None:
-    """The first of some values that is text, or a list's first text."""
-    for value in values:
-        if isinstance(value, list) and value:
-            value = value[0]
-        if isinstance(value, str) and value:
-            return value
-    return None
+    is_picture = root in path.parents and path.is_file() and path.stat().st_size <= _LARGEST_PICTURE
+    return path if is_picture else None

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mr_st.leaderboard.board import Board, Task, short
+from mr_st.leaderboard.board import Board, Task
+from mr_st.leaderboard.plain import short
 from mr_st.leaderboard.results import LeftOut
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from typing import Any
 
 from mr_st.leaderboard.board import Task
 
-__all__ = ["zero_shot"]
+__all__ = ["task_stem", "zero_shot"]
 
 _PART = re.compile(r"(Retrieval|Reranking|Graded)")
 _NO_LETTER = re.compile(r"[\W_]+")
@@ -32,15 +32,15 @@ def zero_shot(facts: Mapping[str, Any], task: Task) -> bool | None:
     training = facts.get("training_datasets")
     if not isinstance(training, list):
         return None
-    names = {_stem(str(name)) for name in training} - {""}
+    names = {task_stem(str(name)) for name in training} - {""}
     dataset = task.protocol.get("dataset")
-    own = {_stem(task.name)}
+    own = {task_stem(task.name)}
     if isinstance(dataset, Mapping) and isinstance(dataset.get("name"), str):
-        own.add(_stem(dataset["name"]))
+        own.add(task_stem(dataset["name"]))
     return not names & (own - {""})
 
 
-def _stem(name: str) -> str:
+def task_stem(name: str) -> str:
     """``esci`` of ``ESCIRetrieval-es``, ``ESCIGradedReranking`` and ``tasksource/esci``."""
     name = name.rpartition("/")[2]
     task = _PART.sub(" ", name).split(" ")[0]

@@ -1,0 +1,148 @@
+"""What the pages of models and of tasks share: scores as text, places on a scale, links to the other pages."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlencode
+
+from mr_st.evaluation.wording import metric_family, metric_label
+from mr_st.leaderboard.board import WHOLE, Board, Model, Task
+from mr_st.leaderboard.ranks import rank_ranges
+from mr_st.leaderboard.results import Result, Score
+from mr_st.leaderboard.texts import Texts
+
+__all__ = ["STATUS_WORDS", "Around", "compare_link", "interval_text", "number", "score_parts", "table_link"]
+
+STATUS_WORDS = {
+    "missing": "not evaluated",
+    "partial": "partial",
+    "stale": "other data",
+    "other": "other protocol",
+    "failed": "failed",
+}
+"""What a cell that is not ranked is called."""
+
+
+@dataclass(frozen=True, eq=False)
+class Around:
+    """What a page says of the rest of the site.
+
+    Args:
+        model_pages, task_pages: Addresses from the site's root, in the board's order.
+        details: For each model and task, which data files there are: some of ``q``, ``r``, ``s``.
+        texts: Task's number to its texts.
+        ranks: For each task, the rank range of each model by the task's main metric.
+    """
+
+    model_pages: Sequence[str | None]
+    task_pages: Sequence[str | None]
+    details: Sequence[Sequence[str]]
+    texts: Mapping[int, Texts]
+    ranks: Sequence[Mapping[int, tuple[int, int]]]
+
+    @classmethod
+    def of(
+        cls,
+        board: Board,
+        pages: Mapping[str, Sequence[str | None]],
+        details: Sequence[Sequence[str]],
+        texts: Mapping[int, Texts],
+    ) -> Around:
+        """Everything for a board."""
+        return cls(pages["models"], pages["tasks"], details, texts, [rank_ranges(task) for task in board.tasks])
+
+
+def number(value: float, digits: int = 3) -> str:
+    """A figure with a minus sign, never a negative zero.
+
+    Example:
+        >>> number(-0.0301), number(-0.0001)
+        ('−0.030', '0.000')
+    """
+    text = f"{value:.{digits}f}"
+    return text.replace("-", "−") if float(text) else text.lstrip("-")
+
+
+def interval_text(low: float | None, high: float | None, digits: int = 3) -> str:
+    """An interval as text; empty where there is none."""
+    return "" if low is None or high is None else f"{number(low, digits)} to {number(high, digits)}"
+
+
+def score_parts(score: Score | Mapping[str, Any] | None) -> tuple[str, str]:
+    """A figure and its interval as text; a dash for none."""
+    if score is None:
+        return "–", ""
+    value, low, high = (score["value"], score["low"], score["high"]) if isinstance(score, Mapping) else score[:3]
+    return number(value), interval_text(low, high)
+
+
+def bar(score: Score) -> dict[str, str]:
+    """Places on a scale of 0 to 1, as CSS takes them: of the value, and of the interval where there is one."""
+    value, low, high, _ = score
+    place = {"at": _percent(value)}
+    if low is not None and high is not None:
+        place |= {"low": _percent(low), "width": _percent(_clipped(high) - _clipped(low))}
+    return place
+
+
+def metric_tables(metrics: Mapping[str, Score], names: Iterable[str]) -> dict[str, Any]:
+    """All of a result's metrics: a table of metric x K, and those without a cut-off.
+
+    Args:
+        metrics: Of one result.
+        names: Every metric of the board, in order.
+    """
+    rows: dict[str, dict[int, str]] = {}
+    others = []
+    for name in names:
+        if name in metrics:
+            family, k = metric_family(name)
+            if k is None:
+                others.append((metric_label(name), *score_parts(metrics[name])))
+            else:
+                rows.setdefault(family, {})[k] = name
+    ks = sorted({k for of_family in rows.values() for k in of_family})
+    table = [
+        (
+            metric_label(next(iter(of_family.values())), with_k=False),
+            [score_parts(metrics.get(of_family.get(k, ""))) for k in ks],
+        )
+        for of_family in rows.values()
+    ]
+    return {"ks": ks, "rows": table, "others": others}
+
+
+def compare_link(models: Iterable[Model], task: Task) -> str:
+    """The comparison of some models on a task, from the site's root."""
+    pairs = [("m", f"{model.name} @ {model.revision}") for model in models]
+    return "compare.html#" + urlencode([*pairs, ("task", task.label)], errors="replace")
+
+
+def table_link(task: Task) -> str:
+    """The table with a task chosen, from the site's root."""
+    return "index.html#" + urlencode({"task": task.label}, errors="replace")
+
+
+def best_rows(task: Task) -> list[int]:
+    """The ranked models of a task, the best first."""
+    scored = {}
+    for row in task.cells:
+        result = task.of(row)
+        if task.status.get(row) == "ok" and result is not None and task.main_metric in result.metrics:
+            scored[row] = result.metrics[task.main_metric][0]
+    return sorted(scored, key=lambda row: (-scored[row], row))
+
+
+def any_result(cell: Mapping[str, Result]) -> Result:
+    """The result over all queries, else the first there is."""
+    return cell.get(WHOLE) or next(iter(cell.values()))
+
+
+def _clipped(value: float) -> float:
+    return min(max(value, 0.0), 1.0)
+
+
+def _percent(value: float) -> str:
+    return f"{100 * _clipped(value):.2f}%"

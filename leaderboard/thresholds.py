@@ -1,0 +1,88 @@
+"""Separability and recommended thresholds of a result, as its model's page shows them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from mr_st.leaderboard.page_parts import number, score_parts
+from mr_st.leaderboard.results import Result
+
+__all__ = ["grade_name", "separability_rows", "threshold_rows"]
+
+_MOST_LOST = 0.02  # F1; what one threshold for all costs a stratum, from where on it is worth a word
+
+
+def grade_name(grades: Sequence[str], grade: int) -> str:
+    """What a grade is called, its number where it has no name."""
+    return grades[grade] if 0 <= grade < len(grades) else f"grade {grade}"
+
+
+def separability_rows(result: Result, grades: Sequence[str]) -> list[dict[str, Any]]:
+    """One row a pair of grades: AUC, overlap, margins, each as text and interval."""
+    rows = []
+    for pair in result.separability.get("pairs", []):
+        high, low = pair["high"], pair["low"]
+        margins = [result.metrics.get(f"margin_{kind}_{high}_{low}") for kind in ("average", "worst")]
+        figures = [pair["auc_per_query"], pair["auc_pooled"], pair["overlap"], *margins]
+        rows.append(
+            {
+                "high": (high, grade_name(grades, high)),
+                "low": (low, grade_name(grades, low)),
+                "figures": [score_parts(figure) for figure in figures],
+            }
+        )
+    return rows
+
+
+def threshold_rows(result: Result, grades: Sequence[str]) -> list[dict[str, Any]]:
+    """One row a boundary between grades, the highest first: the threshold, what it gives, how stable it is."""
+    return [_threshold(one, grades) for one in reversed(result.separability.get("boundaries", []))]
+
+
+def _threshold(boundary: Mapping[str, Any], grades: Sequence[str]) -> dict[str, Any]:
+    grade = boundary["boundary"]
+    name = grade_name(grades, grade)
+    strata = [
+        {
+            "attribute": stratum["attribute"],
+            "name": stratum["name"],
+            "n": _count(stratum["n_queries"]),
+            "threshold": score_parts(stratum["threshold"]),
+            "own": _plain(stratum["f1_own"]),
+            "common": _plain(stratum["f1_common"]),
+            "lost": _plain(stratum["f1_lost_cross_fitted"]),
+        }
+        for stratum in boundary["strata"]
+    ]
+    return {
+        "grade": grade,
+        "name": name if grade >= len(grades) - 1 else f"at least {name}",
+        "figures": [score_parts(boundary[key]) for key in ("threshold", "precision", "recall", "f1")],
+        "new": _plain(boundary["f1_cross_fitted"]),
+        "all": _plain(boundary["f1_of_all"]),
+        "n_positive": _count(boundary["n_positive"]),
+        "n_pairs": _count(boundary["n_pairs"]),
+        "stability": _stability(boundary["strata"]),
+        "strata": strata,
+    }
+
+
+def _stability(strata: Sequence[Mapping[str, Any]]) -> str:
+    """What one threshold for all costs where it costs most."""
+    known = [s for s in strata if s["f1_lost_cross_fitted"] is not None]
+    if not known:
+        return ""
+    worst = max(known, key=lambda s: s["f1_lost_cross_fitted"])
+    lost = worst["f1_lost_cross_fitted"]
+    if lost < _MOST_LOST:
+        return f"Stable: no slice of the queries would gain {_MOST_LOST:g} F1 by a threshold of its own."
+    return f"Costs {number(lost)} F1 for {worst['attribute']} {worst['name']}, which wants a threshold of its own."
+
+
+def _plain(value: float | None) -> str:
+    return "–" if value is None else number(value)
+
+
+def _count(value: int | None) -> str:
+    return "–" if value is None else f"{value:,}"
