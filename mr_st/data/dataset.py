@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from datasets import Dataset
 
-from mr_st.data.item_text import format_item
+from mr_st.data.item_text import format_item, format_items
 from mr_st.data.pairs import JudgedPairs, PairTable
 from mr_st.data.schema import SPLITS, TABLES, arrow_schema, arrow_table, to_dataset, to_table
 from mr_st.errors import DataError, Problem, UsageError
@@ -325,11 +325,8 @@ class GradedDataset:
             levels: Taxonomy levels in the text; 0 for none, None for the whole path.
             max_chars: Where a text is cut; None for no cut.
         """
-        texts: list[str] = []
-        for batch in arrow_table(self.items).select(["title", "category_path"]).to_batches():
-            titles, paths = batch.column(0).to_pylist(), batch.column(1).to_pylist()
-            texts += [format_item(title, path, levels, max_chars) for title, path in zip(titles, paths, strict=True)]
-        return texts
+        items = arrow_table(self.items)
+        return format_items(items["title"], items["category_path"], levels, max_chars)
 
     def query_rows(self, query_ids: Sequence[str]) -> np.ndarray:
         """int64 (n,) rows of the queries with these ids.

@@ -6,7 +6,7 @@ import numpy as np
 
 from mr_st.search.checks import row_norms
 
-__all__ = ["canonical_scores"]
+__all__ = ["canonical_scores", "in_fixed_order", "settled"]
 
 _CHUNK = 256  # pairs whose products stay in a core's second-level cache
 _BLAS_CHUNK = 768
@@ -44,11 +44,10 @@ def canonical_scores(
         array([4.], dtype=float32)
     """
     query_rows, item_rows = np.asarray(query_rows), np.asarray(item_rows)
-    scores = np.empty(len(query_rows), dtype=np.float32)
     starts = np.flatnonzero(np.diff(query_rows, prepend=-1))
     if len(query_rows) < max(_MANY * len(starts), 1):
-        _in_order(queries, items, query_rows, item_rows, scores)
-        return scores
+        return in_fixed_order(queries, items, query_rows, item_rows)
+    scores = np.empty(len(query_rows), dtype=np.float32)
     unsure = []
     d = items.shape[1]
     given, wide = np.empty((_BLAS_CHUNK, d), dtype=items.dtype), np.empty((_BLAS_CHUNK, d))  # touched once
@@ -61,23 +60,36 @@ def canonical_scores(
             rows = np.take(items, item_rows[part], axis=0, out=given[:n], mode="clip")  # "raise" would copy
             wide[:n] = rows
             lengths = row_norms(rows.astype(np.float32, copy=False)) if longest is None else longest
-            error = 4 * (len(query) + 2) * 2.0**-53 * length * 1.001 * lengths  # lengths were summed in float32
-            sums = wide[:n] @ query
-            scores[part] = sums
-            low, high = (sums - error).astype(np.float32), (sums + error).astype(np.float32)
-            unsure.append(first + np.flatnonzero(low != high))
+            scores[part], again = settled(wide[:n] @ query, d, length * lengths)
+            unsure.append(first + again)
     again = np.concatenate(unsure)
-    exact = np.empty(len(again), dtype=np.float32)
-    _in_order(queries, items, query_rows[again], item_rows[again], exact)
-    scores[again] = exact
+    scores[again] = in_fixed_order(queries, items, query_rows[again], item_rows[again])
     return scores
 
 
-def _in_order(
-    queries: np.ndarray, items: np.ndarray, query_rows: np.ndarray, item_rows: np.ndarray, scores: np.ndarray
-) -> None:
-    """The same, every pair summed in the fixed order, into ``scores``."""
+def settled(sums: np.ndarray, d: int, lengths: np.ndarray | float) -> tuple[np.ndarray, np.ndarray]:
+    """Sums of d products of float32 values, added in float64 in any order, rounded to float32.
+
+    Args:
+        sums: float64 (m,).
+        d: Products in a sum.
+        lengths: (m,) or one number: not below the product of both vectors' lengths, but for what float32 rounds off.
+
+    Returns:
+        float32 (m,), and the places where another order of adding might be rounded to another number.
+    """
+    error = 4 * (d + 2) * 2.0**-53 * 1.001 * lengths  # lengths were summed in float32
+    low, high = (sums - error).astype(np.float32), (sums + error).astype(np.float32)
+    return low, np.flatnonzero(low != high)
+
+
+def in_fixed_order(
+    queries: np.ndarray, items: np.ndarray, query_rows: np.ndarray, item_rows: np.ndarray
+) -> np.ndarray:
+    """The scores of :func:`canonical_scores`, every pair summed in the fixed order."""
+    scores = np.empty(len(query_rows), dtype=np.float32)
     for start in range(0, len(scores), _CHUNK):
         part = slice(start, start + _CHUNK)
         left, right = np.take(queries, query_rows[part], axis=0), np.take(items, item_rows[part], axis=0)
         scores[part] = np.multiply(left, right, dtype=np.float64).sum(axis=1)
+    return scores

@@ -10,8 +10,8 @@ import numpy as np
 
 from mr_st.errors import UsageError
 from mr_st.search import first_pass as passes
-from mr_st.search.bfloat16 import Bfloat16Room, Bfloat16Side, bfloat16_holds, bfloat16_pairs
 from mr_st.search.checks import refuse_unusable
+from mr_st.search.deep import deep_best, deep_pays
 from mr_st.search.guess import guess_thresholds, worth_guessing
 from mr_st.search.protocol import QueryBatch, TopK
 from mr_st.search.top import MOST_ITEMS, BestSoFar, empty_top, keys_of
@@ -121,12 +121,16 @@ class ExactSearcher:
         if vectors.ndim != 2 or vectors.shape[1] != self.vectors.shape[1]:
             raise UsageError(f"query vectors {vectors.shape} do not fit item vectors {self.vectors.shape}")
         refuse_unusable(vectors, "query vectors")
-        top, found = empty_top(len(vectors), k), min(k, len(self))
+        top, found, d = empty_top(len(vectors), k), min(k, len(self)), vectors.shape[1]
         n_at_once, query_block, item_block = self._blocks(found)
         for start in range(0, len(vectors), n_at_once):
             rows = slice(start, start + n_at_once)
             guesses = guess_thresholds(self.vectors, vectors[rows], found, self.device)
-            best = _Search(self, vectors[rows], found, query_block, item_block, guesses).run()
+            best = None
+            if guesses is not None and self.device == "cpu" and self.first_pass == "auto" and deep_pays(d):
+                best = deep_best(self.vectors, vectors[rows], found, guesses, self.longest, (query_block, item_block))
+            if best is None:
+                best = _Search(self, vectors[rows], found, query_block, item_block, guesses).run()
             _write(best, top, start, found)
             if guesses is not None:
                 misled = np.flatnonzero(best.thresholds <= guesses)
@@ -197,13 +201,6 @@ class _Search:
         if searcher.first_pass == "auto" and (len(queries) < _FEW_QUERIES or len(searcher) < _SHALLOW * k):
             self.use_int8 = False
         self.query_codes: dict[int, passes.Int8Side] = {}
-        # where thresholds are guessed, few enough pass its wider bounds
-        self.use_bfloat16 = (
-            guesses is not None and searcher.device == "cpu" and searcher.first_pass == "auto" and bfloat16_holds(d)
-        )
-        self.bfloat16_room = Bfloat16Room(query_block, item_block, d) if self.use_bfloat16 else None
-        self.rounded_queries: dict[int, Bfloat16Side] = {}
-        self.rounded_items: tuple[int, Bfloat16Side] | None = None
 
     def run(self) -> BestSoFar:
         import torch
@@ -245,10 +242,6 @@ class _Search:
             if found is None:
                 self.n_coarse += 1
                 self.use_int8 = self.n_coarse < 8 + self.n_int8 // 4
-        elif self.use_bfloat16 and self.bfloat16_room is not None:
-            sides = self._rounded(first, queries, first_item, items)
-            found = bfloat16_pairs(*sides, limits, self.bfloat16_room, most)
-            self.use_bfloat16 = found is not None
         if found is None:
             found = passes.float32_pairs(queries, items, limits, self.k, self.room, most)
         if found is not None:
@@ -263,16 +256,6 @@ class _Search:
         else:
             rows, columns = np.divmod(places, m)
             self.best.add_pairs(first, rows, keys_of(scores.reshape(-1)[places], first_item + columns))
-
-    def _rounded(
-        self, first: int, queries: passes.Float32Side, first_item: int, items: passes.Float32Side
-    ) -> tuple[Bfloat16Side, Bfloat16Side]:
-        """Both blocks in bfloat16; that of the items is kept until the next one comes."""
-        if first not in self.rounded_queries:
-            self.rounded_queries[first] = Bfloat16Side.of(queries)
-        if self.rounded_items is None or self.rounded_items[0] != first_item:
-            self.rounded_items = first_item, Bfloat16Side.of(items, self.bfloat16_room)
-        return self.rounded_queries[first], self.rounded_items[1]
 
     def _item_codes(self, first_item: int, items: passes.Float32Side) -> passes.Int8Side:
         """The items' codes, kept for later walks over the same blocks where there is memory for all."""

@@ -44,6 +44,9 @@ class BestSoFar:
             score more than this to get in.
     """
 
+    EMPTY = _EMPTY
+    """The key of no item, below every other."""
+
     def __init__(self, n: int, k: int):
         self.k = k
         self._keys = np.full((n, k), _EMPTY, dtype=np.int64)

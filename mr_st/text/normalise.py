@@ -35,7 +35,10 @@ def tokens(text: str) -> list[str]:
         >>> tokens("Men's T-Shirt, 100% Cotton")
         ['mens', 't', 'shirt', '100', 'cotton']
     """
-    text = normalise(text).translate(_APOSTROPHES)
+    text = normalise(text)
+    if text.isascii():
+        return _ASCII_WORD.findall(text.replace("'", ""))
+    text = text.translate(_APOSTROPHES)
     if text.isascii():
         return _ASCII_WORD.findall(text)
     return "".join(c if c.isalnum() or unicodedata.category(c)[0] == "M" else " " for c in text).split()

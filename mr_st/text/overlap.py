@@ -39,12 +39,12 @@ def pair_overlaps(
     queries = {row: frozenset(tokens(query_texts[row])) for row in np.unique(query_rows).tolist()}
     overlaps = np.zeros(len(query_rows))
     order = np.argsort(item_rows, kind="stable")  # pairs of an item side by side: its tokens need not be kept
-    last, found = None, frozenset[str]()
+    last, found = None, list[str]()
     rows = zip(order.tolist(), query_rows[order].tolist(), item_rows[order].tolist(), strict=True)
     for pair, query_row, item_row in rows:
         if item_row != last:
-            last, found = item_row, frozenset(tokens(item_texts[item_row]))
+            last, found = item_row, tokens(item_texts[item_row])
         wanted = queries[query_row]
         if wanted:
-            overlaps[pair] = len(wanted & found) / len(wanted)
+            overlaps[pair] = len(wanted.intersection(found)) / len(wanted)
     return overlaps

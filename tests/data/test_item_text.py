@@ -1,6 +1,10 @@
+import pyarrow as pa
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from mr_st.data import format_item
+from mr_st.data.item_text import format_items
 
 PATH = ["Home", "Kitchen", "Mugs", "Large"]
 
@@ -29,3 +33,15 @@ def test_the_cut_counts_characters_of_the_whole_text():
     assert format_item("é" * 398, ["Home"]) == "é" * 398 + ". "
     assert format_item("Red mug", PATH, max_chars=None) == format_item("Red mug", PATH, max_chars=33)
     assert format_item("Red mug", PATH, max_chars=32).endswith("Kitche")
+
+
+@given(
+    st.lists(st.tuples(st.text(max_size=12), st.none() | st.lists(st.text(max_size=5), max_size=4)), max_size=8),
+    st.none() | st.integers(0, 5),
+    st.none() | st.integers(0, 40),
+)
+def test_many_items_get_the_texts_they_get_one_by_one(rows, levels, max_chars) -> None:
+    titles = pa.chunked_array([pa.array([title], pa.string()) for title, _ in rows], pa.string())
+    paths = pa.chunked_array([pa.array([path], pa.list_(pa.string())) for _, path in rows], pa.list_(pa.string()))
+    expected = [format_item(title, path, levels, max_chars) for title, path in rows]
+    assert format_items(titles, paths, levels, max_chars) == expected

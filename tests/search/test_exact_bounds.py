@@ -12,8 +12,10 @@ from hypothesis import strategies as st
 
 from mr_st.errors import DataError, UsageError
 from mr_st.search import ExactSearcher, QueryBatch, TopK
-from mr_st.search.bfloat16 import Bfloat16Room, Bfloat16Side, bfloat16_holds, bfloat16_pairs
+from mr_st.search.bfloat16 import Bfloat16Room, Bfloat16Side, bfloat16_holds, bfloat16_passing
+from mr_st.search.deep import deep_best, deep_pays
 from mr_st.search.first_pass import Float32Side, Int8Side, Room, float32_pairs, int8_is_exact, int8_pairs
+from mr_st.search.top import empty_top
 
 WITH_INT8 = pytest.mark.skipif(not int8_is_exact(64), reason="no int8 dot products here")
 
@@ -123,23 +125,64 @@ def test_bounds_hold(kind: str) -> None:
 @pytest.mark.skipif(not bfloat16_holds(64), reason="no bfloat16 products here")
 @pytest.mark.parametrize("kind", KINDS)
 def test_bounds_of_bfloat16_hold(kind: str) -> None:
-    """As above; its products are looked at where all are let through, also, and below zero."""
+    """Every pair above its threshold passes: few, many or all of them, above and below zero."""
     rng = np.random.default_rng(4)
     n, m, d = 30, 200, 64
     queries, items = made(kind, rng, n, d), made(kind, rng, m, d)
-    sides = [Bfloat16Side.of(Float32Side.of(vectors, "cpu")) for vectors in (queries, items)]
-    exact = queries.astype(np.float64) @ items.astype(np.float64).T
-    for share in (0.02, 0.7, None):
-        low = np.full(n, -3e38) if share is None else np.quantile(exact, share, axis=1)
+    sides = [Bfloat16Side.of(Float32Side.of(vectors, "cpu")) for vectors in (items, queries)]
+    exact = items.astype(np.float64) @ queries.astype(np.float64).T
+    for share in (0.98, 0.7, 0.02, None):
+        low = np.full(n, -3e38) if share is None else np.quantile(exact, share, axis=0)
         thresholds = np.nextafter(low.astype(np.float32), np.float32(-np.inf))
-        found = bfloat16_pairs(sides[0], sides[1], thresholds, Bfloat16Room(n, m, d), n * m)
-        assert found is not None
-        kept = np.zeros((n, m), dtype=bool)
-        kept[found.rows, found.columns] = True
-        assert kept[exact.astype(np.float32) > thresholds[:, None]].all()
-        scores = exact[found.rows, found.columns].astype(np.float32)
-        assert (found.low <= scores).all()
-        assert (scores <= found.high).all()
+        places = bfloat16_passing(sides[0], sides[1], thresholds, Bfloat16Room(n, m, d), n * m)
+        assert places is not None
+        assert (np.diff(places) > 0).all()
+        passed = np.zeros(m * n, dtype=bool)
+        passed[places] = True
+        assert passed.reshape(m, n)[exact.astype(np.float32) > thresholds].all()
+
+
+@pytest.mark.skipif(not bfloat16_holds(64), reason="no bfloat16 products here")
+def test_bfloat16_rules_most_pairs_out() -> None:
+    rng = np.random.default_rng(3)
+    items, queries = (
+        v / np.linalg.norm(v, axis=1, keepdims=True) for v in (made("normal", rng, n, 384) for n in (2000, 50))
+    )
+    sides = [Bfloat16Side.of(Float32Side.of(vectors, "cpu")) for vectors in (items, queries)]
+    thresholds = np.sort(queries @ items.T, axis=1)[:, -20]
+    places = bfloat16_passing(sides[0], sides[1], thresholds, Bfloat16Room(50, 2000, 384), 50 * 2000)
+    assert places is not None
+    assert len(places) < 50 * 40  # 20 a query are above
+    assert bfloat16_passing(sides[0], sides[1], thresholds, Bfloat16Room(50, 2000, 384), 50 * 19) is None
+
+
+@pytest.mark.skipif(not deep_pays(16), reason="no bfloat16 products, or no sampled ones, here")
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("dtype", [np.float32, np.float16])
+def test_the_deep_walk_finds_what_scores_above_the_guesses(kind: str, dtype: type) -> None:
+    """Against a full sort, over several blocks; more than its guess lets through makes it give up."""
+    rng = np.random.default_rng(5)
+    with np.errstate(over="ignore"):
+        items = made(kind, rng, 500, 16).astype(dtype)
+    queries = made("normal", rng, 21, 16)
+    if dtype is np.float16 and kind in ("huge", "tiny", "uneven"):
+        return  # out of its range
+    k, longest = 20, float(np.linalg.norm(items.astype(np.float64), axis=1).max())
+    truth = full_sort(queries, items, k + 2)
+    guesses = np.nextafter(truth.scores[:, k - 1], np.float32(-np.inf))
+    best = deep_best(items, queries, k, guesses, longest, (8, 150))
+    if kind in ("equal", "near", "heavy", "one-hot", "rising"):
+        assert best is None  # more than a sixteenth of a block passes
+        return
+    assert best is not None
+    found = empty_top(21, k)
+    best.result(slice(0, 21), found.ids, found.scores)
+    assert_same(found, TopK(truth.ids[:, :k], truth.scores[:, :k]))
+    np.testing.assert_array_equal(best.thresholds, truth.scores[:, k - 1])
+    too_high = deep_best(items, queries, k, truth.scores[:, k - 3], longest, (8, 150))
+    assert too_high is not None
+    assert (too_high.thresholds == -np.inf).all()  # fewer than k are above: the search sees that it was misled
+    assert deep_best(items, queries, k, np.full(21, -1e30, np.float32), longest, (8, 150)) is None
 
 
 @WITH_INT8
