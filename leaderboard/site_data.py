@@ -43,7 +43,8 @@ def board_data(
 
     ``status``, ``zero_shot`` and ``details`` hold one entry a model, its characters (or texts) one a task. Status:
     ``o`` ok, ``p`` partial, ``s`` stale, ``x`` other protocol, ``f`` failed, ``-`` missing. Zero-shot: ``y``, ``n``,
-    ``?`` unknown. ``notes``: ``"{model}-{task}"`` to what is to be said of a cell.
+    ``?`` unknown. ``notes``: ``"{model}-{task}"`` to what is to be said of a cell. ``scores``: for each metric, the
+    subsets on which some cell has it.
 
     Args:
         board: Rows and columns.
@@ -69,11 +70,12 @@ def board_data(
         "zero_shot": ["".join(_ZERO_SHOT[zero_shot(m.facts, t)] for t in board.tasks) for m in board.models],
         "notes": {f"{m}-{t}": note for t, task in enumerate(board.tasks) for m, note in task.notes.items()},
         "details": details,
+        "scores": _scored(board),
     }
 
 
 def all_scores(board: Board) -> Iterator[tuple[int, int, dict[str, Any]]]:
-    """Every cell's score: the numbers of a metric and a subset, and what their file holds; none where no cell has any."""
+    """The numbers of each metric and subset that some cell has, and the scores of every cell."""
     n_cells = len(board.models) * len(board.tasks)
     for s, subset in enumerate(board.subsets):
         of_metric: dict[str, dict[str, list[Any]]] = {}
@@ -90,6 +92,18 @@ def all_scores(board: Board) -> Iterator[tuple[int, int, dict[str, Any]]]:
                         into["low"][at], into["high"][at] = round(low * SCALE), round(high * SCALE)
                     into["n"][at] = n
         yield from ((m, s, of_metric[name]) for m, name in enumerate(board.metrics) if name in of_metric)
+
+
+def _scored(board: Board) -> list[list[int]]:
+    of_subset: dict[str, set[str]] = {}
+    for task in board.tasks:
+        for cell in task.cells.values():
+            for subset, result in cell.items():
+                of_subset.setdefault(subset, set()).update(result.metrics)
+    return [
+        [s for s, subset in enumerate(board.subsets) if metric in of_subset.get(subset.name, ())]
+        for metric in board.metrics
+    ]
 
 
 def kind_label(kind: Any) -> str | None:

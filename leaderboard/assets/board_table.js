@@ -1,5 +1,6 @@
 "use strict";
-/* The table itself: each row and cell is made once, then filled, moved or taken out. */
+/* The table itself: each row and cell is made once, then filled, moved or taken out. Rows are grids of the same
+   columns, so that the browser may leave out those that are not in sight (content-visibility); roles are said. */
 (() => {
   MR.boardTable = (D, state, facts, onSort, onChoose) => {
     const { S } = state, scale = MR.SCORE_SCALE, el = MR.el;
@@ -7,12 +8,11 @@
     const words = (label) => label.split(/(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])|(?<=[_\-])/).flatMap((part, i) => (i ? [el("wbr"), part] : [part]));
     const fraction = ([low, high], x) => ((x - low) / (high - low)).toFixed(4);
 
-    const head = el("tr"), body = el("tbody"), columns = el("colgroup");
-    const caption = el("caption", { class: "sr" });
-    const table = el("table", { class: "scores" }, caption, columns, el("thead", {}, head), body);
+    const head = el("tr", { role: "row" }), body = el("tbody", { role: "rowgroup" });
+    const table = el("table", { class: "scores", role: "table" }, el("thead", { role: "rowgroup" }, head), body);
 
     // ---- a model's row: made when first shown
-    const cellMould = el("td", {}, el("span", { class: "rk" }), el("b"), el("span", { class: "ci" }));
+    const cellMould = el("td", { role: "cell" }, el("span", { class: "rk" }), el("b"), el("span", { class: "ci" }));
     const rows = D.models.map(() => null);
     const sameName = new Map();
     for (const m of D.models) sameName.set(m.short, (sameName.get(m.short) ?? 0) + 1);
@@ -22,13 +22,13 @@
       box.onchange = () => onChoose(m, box.checked);
       const parts = [model.org, sameName.get(model.short) > 1 && model.revision ? model.revision.slice(0, 8) : null, model.kind, MR.sizeText(model.n_parameters)].filter(Boolean);
       const name = el(model.page ? "a" : "span", { class: "model-name", href: model.page, title: model.name.slice(0, 300) }, model.short);
-      return { box, th: el("th", { scope: "row", class: "name" }, el("div", {}, el("label", { class: "pick", for: id }, box), el("div", { class: "who" }, name,
+      return { box, th: el("th", { scope: "row", role: "rowheader", class: "name" }, el("div", {}, el("label", { class: "pick", for: id }, box), el("div", { class: "who" }, name,
         el("span", { class: "sub" }, parts.flatMap((part, i) => [i ? " \u00b7 " : "", el("bdi", {}, part)]))))) };
     };
     const row = (m) => {
       if (rows[m]) return rows[m];
       const { box, th } = nameCell(m);
-      rows[m] = { tr: el("tr", { class: "model" }), box, th, rank: el("td", { class: "rank" }), mean: cellMould.cloneNode(true), tasks: new Map(), extra: new Map(), filled: null };
+      rows[m] = { tr: el("tr", { class: "model", role: "row" }), box, th, rank: el("td", { class: "rank", role: "cell" }), mean: cellMould.cloneNode(true), tasks: new Map(), content: new Map(), extra: new Map(), filled: null };
       return rows[m];
     };
 
@@ -51,21 +51,19 @@
       td.children[2].replaceChildren(word, el("span", { class: "sr" }, word ? `: ${why}` : why));
       td.title = why;
     };
-    const fillCell = (td, className, c, column, m, t) => {
-      if (c.code === "o" && c.score) {
-        const range = column?.ranks[m];
-        return column ? fillScore(td, className, c.score, column.domain, range ? MR.rankText(range, c.score[1] === null) : "") : undefined;
-      }
+    const fillCell = (td, c, column, m, t) => {
+      const range = column.ranks[m];
+      if (range) return fillScore(td, "task", c.score, column.domain, MR.rankText(range, c.score[1] === null));
       const [, word, meaning] = MR.STATUS.get(c.code) ?? MR.STATUS.get("-");
       const why = c.code === "o" ? "not measured: no such figure on these queries" : D.notes[`${m}-${t}`] ?? meaning;
-      return fillOther(td, className, c.score ? text(c.score[0]) : "\u2013", word, why);
+      return fillOther(td, "task", c.score ? text(c.score[0]) : "\u2013", word, why);
     };
     const plainCell = (content, full, numeric) => {
-      const td = el("td", { class: numeric ? "fact num" : "fact", title: full ?? null });
+      const td = el("td", { role: "cell", class: numeric ? "fact num" : "fact", title: full ?? null });
       td.append(content === null ? MR.dash("not said") : numeric ? content : el("span", { class: "clamp" }, content));
       return td;
     };
-    const otherCell = (c) => el("td", { class: "fact num" }, c.score === null ? MR.dash("not measured") : c.code === "o" ? text(c.score[0]) : el("span", { class: "muted" }, text(c.score[0])));
+    const otherCell = (c) => el("td", { class: "fact num", role: "cell" }, c.score === null ? MR.dash("not measured") : c.code === "o" ? text(c.score[0]) : el("span", { class: "muted" }, text(c.score[0])));
 
     // ---- one row for one view
     const grid = (domain) => MR.ticks(domain[0] / scale, domain[1] / scale, 5).at.map((x) => el("i", { style: `left:calc(var(--l) + (100% - var(--l) - var(--r)) * ${fraction(domain, x * scale)})` }));
@@ -84,9 +82,9 @@
       }
       for (const t of view.tasks) {
         if (!r.tasks.has(t)) r.tasks.set(t, cellMould.cloneNode(true));
-        const td = r.tasks.get(t);
-        fillCell(td, "task", view.cell(m, t), view.columns.get(t), m, t);
-        for (const line of td.querySelectorAll("i")) line.remove();
+        const td = r.tasks.get(t), content = `${state.metric()}|${S.subset}`;
+        if (r.content.get(t) !== content) { r.content.set(t, content); fillCell(td, view.cell(m, t), view.columns.get(t), m, t); }
+        while (td.children[3]) td.lastChild.remove();
         if (view.mode === "single" && td.classList.contains("cell")) td.append(...grid(view.columns.get(t).domain));
         cells.push(td);
       }
@@ -106,7 +104,7 @@
       const arrow = el("span", { class: "arrow", "aria-hidden": "true" });
       const button = el("button", { type: "button", "data-sort": key, title: title ?? null }, el("span", { class: "clamp" }, label), arrow);
       button.onclick = () => onSort(key);
-      const th = el("th", { scope: "col", class: className }, button, more);
+      const th = el("th", { scope: "col", role: "columnheader", class: className }, button, more);
       sorters.set(key, { th, arrow });
       return th;
     };
@@ -120,14 +118,16 @@
       sorters.clear();
       const about = (t) => (D.tasks[t].page ? el("a", { class: "about", href: D.tasks[t].page }, "about", el("span", { class: "sr" }, ` ${D.tasks[t].label}`)) : null);
       const metric = D.metrics[state.metric()].title, single = view.mode === "single";
-      const cells = [[3.25, "rank", el("th", { scope: "col", class: "rank" }, el("span", {}, "Rank"))], [view.mode === "dense" ? 16 : 19.5, "name", header("name", "name", "Model")]];
-      if (view.mean) cells.push([view.mode === "roomy" ? 14 : 6.5, "mean", header("", "num mean", "Mean", `Mean of the ${view.tasks.length} tasks shown, ${metric}`, axis(view.mean.domain))]);
+      const cells = [["rank", el("th", { scope: "col", role: "columnheader", class: "rank" }, el("span", {}, "Rank"))], ["name", header("name", "name", "Model")]];
+      if (view.mean) cells.push(["mean", header("", "num mean", "Mean", `Mean of the ${view.tasks.length} tasks shown, ${metric}`, axis(view.mean.domain))]);
       for (const t of view.tasks)
-        cells.push([single ? 24 : view.mode === "roomy" ? 14 : 7.5, "task", header(single ? "" : `task:${t}`, "num task", single ? metric : words(D.tasks[t].label), `${D.tasks[t].label}, ${metric}`, about(t), axis(view.columns.get(t).domain, single))]);
-      for (const k of view.others) cells.push([6.5, "other", header(`metric:${k}`, "num", D.metrics[k].title)]);
-      for (const fact of view.facts) cells.push([fact.width, "fact", header(fact.key, fact.number ? "num" : "", fact.label, fact.title)]);
-      columns.replaceChildren(...cells.map(([width, name]) => el("col", { class: `col-${name}`, style: `--width:${width}rem` })));
-      head.replaceChildren(...cells.map(([, , th]) => th));
+        cells.push(["task", header(single ? "" : `task:${t}`, "num task", single ? metric : words(D.tasks[t].label), `${D.tasks[t].label}, ${metric}`, about(t), axis(view.columns.get(t).domain, single))]);
+      for (const k of view.others) cells.push(["other", header(`metric:${k}`, "num", D.metrics[k].title)]);
+      for (const fact of view.facts) cells.push([`${fact.width}rem`, header(fact.key, fact.number ? "num" : "", fact.label, fact.title)]);
+      const widths = cells.map(([width]) => (width.endsWith("rem") ? width : `var(--${width})`));
+      table.style.setProperty("--columns", widths.map((width, i) => (cells[i][0] === "rank" ? width : `minmax(${width}, ${{ name: 3, mean: 2, task: 2 }[cells[i][0]] ?? 1}fr)`)).join(" "));
+      table.style.setProperty("--total", `calc(${widths.join(" + ")})`);
+      head.replaceChildren(...cells.map(([, th]) => th));
     };
 
     let headKey = null, shown = [];
@@ -138,7 +138,7 @@
         headKey = key;
         drawHead(view);
         table.className = `scores ${view.mode}`;
-        caption.textContent = `${view.tasks.length === 1 ? D.tasks[view.tasks[0]].label : `${view.tasks.length} tasks`}, ${D.metrics[state.metric()].title}, ${D.subsets[S.subset].label}`;
+        table.setAttribute("aria-label", `${view.tasks.length === 1 ? D.tasks[view.tasks[0]].label : `${view.tasks.length} tasks`}, ${D.metrics[state.metric()].title}, ${D.subsets[S.subset].label}`);
       }
       for (const [name, { th, arrow }] of sorters) {
         const active = name === view.sort;
