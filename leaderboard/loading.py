@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -74,12 +75,12 @@ def how_to_load(board: Board, model: Model, result: Result | None) -> Loading:
 def _bi_encoder(model: Model, settings: Mapping[str, Any]) -> Loading:
     is_hub = _is_hub_id(model.name)
     is_commit = _COMMIT.fullmatch(model.revision) is not None
-    arguments = [repr(model.name if is_hub else "path/to/the/model")]
+    arguments = [_quoted(model.name if is_hub else "path/to/the/model")]
     if is_hub and is_commit:
-        arguments.append(f"revision={model.revision!r}")
+        arguments.append(f"revision={_quoted(model.revision)}")
     if prompts := _prompts(settings):
-        of_side = {"document" if side == "item" else side: text for side, text in prompts.items()}
-        arguments.append(f"prompts={of_side!r}")
+        of_side = {"document" if side == "item" else side: _quoted(text) for side, text in prompts.items()}
+        arguments.append("prompts={" + ", ".join(f'"{side}": {text}' for side, text in of_side.items()) + "}")
     lines = ["from sentence_transformers import SentenceTransformer", ""]
     whole = f"model = SentenceTransformer({', '.join(arguments)})"
     if len(whole) <= 88:
@@ -90,7 +91,7 @@ def _bi_encoder(model: Model, settings: Mapping[str, Any]) -> Loading:
         lines.append(f"model.max_seq_length = {length}")
     lines += [
         'queries = model.encode_query(["red running shoes"])',
-        'items = model.encode_document(["Trail running shoes, red. Category: Sports > Shoes"])',
+        'items = model.encode_document(["Trail running shoes, red"])',
         "scores = model.similarity(queries, items)",
     ]
     note = "" if is_commit else "The revision is a hash of the weights, no Hub commit."
@@ -105,9 +106,14 @@ def _by_mteb(model: Model) -> Loading:
     """A model that mteb evaluated, with the prompts that mteb knows for it."""
     if not _is_hub_id(model.name):
         return Loading("", "", note="Its results do not say what it is.")
-    revision = f", revision={model.revision!r}" if _COMMIT.fullmatch(model.revision) else ""
-    code = f"import mteb\n\nmodel = mteb.get_model({model.name!r}{revision})\n"
+    revision = f", revision={_quoted(model.revision)}" if _COMMIT.fullmatch(model.revision) else ""
+    code = f"import mteb\n\nmodel = mteb.get_model({_quoted(model.name)}{revision})\n"
     return Loading(code, "python", note="As MTEB loads it, with the prompts that MTEB uses.")
+
+
+def _quoted(text: str) -> str:
+    """A Python literal in double quotes; what cannot be seen is escaped."""
+    return json.dumps(text, ensure_ascii=False) if text.isprintable() else repr(text)
 
 
 def _is_hub_id(name: str) -> bool:

@@ -12,8 +12,8 @@ from mr_st.leaderboard.loading import how_to_load
 from mr_st.leaderboard.page_parts import (
     STATUS_WORDS,
     Around,
+    Scale,
     any_result,
-    bar,
     best_rows,
     compare_link,
     metric_tables,
@@ -58,7 +58,8 @@ def model_page(board: Board, row: int, card: Card | None, out: Path, around: Aro
         "tasks": tasks,
         "not_evaluated": [task.label for task in board.tasks if row not in task.status],
         "loading": how_to_load(board, model, found),
-        "separable": [task for task in tasks if task["separability"] or task["charts"]],
+        "separable": [task for task in tasks if task["separability"] or "s" in task["charts"]],
+        "has_queries": any("q" in task["charts"] for task in tasks),
         "thresholds": [task for task in tasks if task["thresholds"]],
         "recipe": read_recipe(card) if card is not None else None,
         "card": body,
@@ -123,7 +124,7 @@ def _task(board: Board, row: int, t: int, around: Around) -> dict[str, Any]:
     place = around.ranks[t].get(row)
     return of_task | {
         "score": score_parts(score),
-        "bar": bar(score) if score is not None else None,
+        "bar": Scale().bar(score) if score is not None else None,
         "rank": (rank_text(place), len(around.ranks[t])) if place is not None else None,
         "compare": _compare(board, row, task) if place is not None else None,
         "metrics": metric_tables(result.metrics, board.metrics),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -13,7 +14,8 @@ from mr_st.leaderboard.ranks import rank_ranges
 from mr_st.leaderboard.results import Result, Score
 from mr_st.leaderboard.texts import Texts
 
-__all__ = ["STATUS_WORDS", "Around", "compare_link", "interval_text", "number", "score_parts", "table_link"]
+__all__ = ["STATUS_WORDS", "Around", "Scale", "any_result", "best_rows", "compare_link", "interval_text",
+           "metric_tables", "number", "score_parts", "table_link"]  # fmt: skip
 
 STATUS_WORDS = {
     "missing": "not evaluated",
@@ -78,13 +80,36 @@ def score_parts(score: Score | Mapping[str, Any] | None) -> tuple[str, str]:
     return number(value), interval_text(low, high)
 
 
-def bar(score: Score) -> dict[str, str]:
-    """Places on a scale of 0 to 1, as CSS takes them: of the value, and of the interval where there is one."""
-    value, low, high, _ = score
-    place = {"at": _percent(value)}
-    if low is not None and high is not None:
-        place |= {"low": _percent(low), "width": _percent(_clipped(high) - _clipped(low))}
-    return place
+@dataclass(frozen=True)
+class Scale:
+    """From ``low`` to ``high``: what pictures of scores stand on."""
+
+    low: float = 0.0
+    high: float = 1.0
+
+    @classmethod
+    def of(cls, scores: Iterable[Score]) -> Scale:
+        """The tenths about some scores and their intervals.
+
+        Example:
+            >>> Scale.of([(0.62, 0.58, 0.66, 9), (0.43, None, None, None)])
+            Scale(low=0.4, high=0.7)
+        """
+        ends = [end for score in scores for end in score[:3] if end is not None]
+        low, high = math.floor(10 * min(ends, default=0.0)) / 10, math.ceil(10 * max(ends, default=1.0)) / 10
+        return cls(low, high if high > low else low + 0.1)
+
+    def bar(self, score: Score) -> dict[str, str]:
+        """Places as CSS takes them: of the value, and of the interval where there is one."""
+        value, low, high, _ = score
+        place = {"at": f"{self._percent(value):.2f}%"}
+        if low is not None and high is not None:
+            at = self._percent(low)
+            place |= {"low": f"{at:.2f}%", "width": f"{self._percent(high) - at:.2f}%"}
+        return place
+
+    def _percent(self, value: float) -> float:
+        return 100 * min(max((value - self.low) / (self.high - self.low), 0.0), 1.0)
 
 
 def metric_tables(metrics: Mapping[str, Score], names: Iterable[str]) -> dict[str, Any]:
@@ -138,11 +163,3 @@ def best_rows(task: Task) -> list[int]:
 def any_result(cell: Mapping[str, Result]) -> Result:
     """The result over all queries, else the first there is."""
     return cell.get(WHOLE) or next(iter(cell.values()))
-
-
-def _clipped(value: float) -> float:
-    return min(max(value, 0.0), 1.0)
-
-
-def _percent(value: float) -> str:
-    return f"{100 * _clipped(value):.2f}%"

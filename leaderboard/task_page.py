@@ -10,7 +10,7 @@ from mr_st.leaderboard.board import WHOLE, Board, Task
 from mr_st.leaderboard.page_parts import (
     STATUS_WORDS,
     Around,
-    bar,
+    Scale,
     best_rows,
     compare_link,
     score_parts,
@@ -62,7 +62,7 @@ def task_page(board: Board, t: int, around: Around) -> dict[str, Any]:
         "is_pool": _is_pool(task),
         "protocol": protocol_line(task.protocol),
         "metric": metric_label(task.main_metric),
-        "results": _results(board, t, around),
+        **_results(board, t, around),
         "n_ranked": len(around.ranks[t]),
         "compare": compare_link([board.models[row] for row in best], task) if len(best) > 1 else None,
         "table": table_link(task),
@@ -94,15 +94,20 @@ def _facts(task: Task, known: Mapping[str, Any], texts: Texts) -> list[tuple[str
     return [(label, short(str(value), 200)) for label, value in rows if value]
 
 
-def _results(board: Board, t: int, around: Around) -> list[dict[str, Any]]:
-    """The ranked models, best first; then what is not ranked and why."""
+def _results(board: Board, t: int, around: Around) -> dict[str, Any]:
+    """The ranked models, best first; then what is not ranked and why; and the scale of their pictures."""
     task = board.tasks[t]
     ranked = best_rows(task)
     rows = [*ranked, *(row for row in sorted(task.status) if row not in set(ranked))]
+    score_of = {
+        row: result.metrics[task.main_metric]
+        for row in rows
+        if (result := task.of(row)) is not None and task.main_metric in result.metrics
+    }
+    scale = Scale.of(score_of.values())
     found = []
     for row in rows:
-        result = task.of(row)
-        score = result.metrics.get(task.main_metric) if result is not None else None
+        score = score_of.get(row)
         place = around.ranks[t].get(row)
         model = board.models[row]
         found.append(
@@ -112,13 +117,13 @@ def _results(board: Board, t: int, around: Around) -> list[dict[str, Any]]:
                 "kind": kind_label(model.facts.get("kind")),
                 "rank": None if place is None else rank_text(place),
                 "score": score_parts(score),
-                "bar": bar(score) if score is not None else None,
+                "bar": scale.bar(score) if score is not None else None,
                 "status": STATUS_WORDS.get(task.status[row], ""),
                 "note": task.notes.get(row, ""),
                 "zero_shot": zero_shot(model.facts, task),
             }
         )
-    return found
+    return {"results": found, "scale": (f"{scale.low:.1f}", f"{scale.high:.1f}")}
 
 
 def _grades(task: Task) -> list[dict[str, Any]]:
@@ -186,23 +191,29 @@ def _recorded(task: Task) -> dict[str, Any]:
         for key, system in entry["systems"].items()
     ]
     return {
-        "statistics": _statistics(entry["statistics"]),
+        "statistics": _statistics(entry["statistics"], is_same=bool(same)),
         "baselines": baselines,
         "baseline_metrics": [metric_label(name) for name in metrics],
         "other_data": None if same else (entry["data"], entry["fingerprint"]),
     }
 
 
-def _statistics(of: Mapping[str, Any]) -> list[tuple[str, str]]:
+def _statistics(of: Mapping[str, Any], is_same: bool) -> list[tuple[str, str]]:
+    """Counts that stand among the facts are left out where the data is the same."""
+
     def spread(key: str) -> str:
         found = of[key]
         return f"{found['median']:,.0f} ({found['min']:,.0f} to {found['max']:,.0f})"
 
     duplicates = of["duplicates"]
-    rows = [
+    counts = [
         ("Queries", f"{of['n_queries']:,}"),
-        ("Items", f"{of['n_items']:,}, of them {of['n_items_judged']:,} judged"),
+        ("Items", f"{of['n_items']:,}"),
         ("Judged pairs", f"{of['n_judged_pairs']:,}"),
+    ]
+    return [
+        *([] if is_same else counts),
+        ("Judged items", f"{of['n_items_judged']:,}"),
         ("Judged items a query", spread("judged_per_query")),
         ("Relevant items a query", spread("relevant_per_query")),
         ("Share of grade 0", f"{100 * of['zero_share']['pairs']:.0f} % of the pairs"),
@@ -210,7 +221,6 @@ def _statistics(of: Mapping[str, Any]) -> list[tuple[str, str]]:
         ("Characters of an item", spread("item_characters")),
         ("Repeated texts", f"{duplicates['queries']:,} queries, {duplicates['items']:,} items"),
     ]
-    return rows
 
 
 def _twin(board: Board, t: int) -> int | None:

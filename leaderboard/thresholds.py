@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -10,6 +11,7 @@ from mr_st.leaderboard.results import Result
 
 __all__ = ["grade_name", "separability_rows", "threshold_rows"]
 
+_MARGIN = re.compile(r"margin_(?:average|worst)_(\d{1,3})_(\d{1,3})")
 _MOST_LOST = 0.02  # F1; what one threshold for all costs a stratum, from where on it is worth a word
 
 
@@ -20,11 +22,13 @@ def grade_name(grades: Sequence[str], grade: int) -> str:
 
 def separability_rows(result: Result, grades: Sequence[str]) -> list[dict[str, Any]]:
     """One row a pair of grades: AUC, overlap, margins, each as text and interval."""
+    known = {(pair["high"], pair["low"]): pair for pair in result.separability.get("pairs", [])}
+    with_margins = {(int(m[1]), int(m[2])) for name in result.metrics if (m := _MARGIN.fullmatch(name))}
     rows = []
-    for pair in result.separability.get("pairs", []):
-        high, low = pair["high"], pair["low"]
+    for high, low in sorted({*known, *with_margins}, key=lambda pair: (pair[1] - pair[0], pair)):  # widest gap first
+        pair = known.get((high, low), {})
         margins = [result.metrics.get(f"margin_{kind}_{high}_{low}") for kind in ("average", "worst")]
-        figures = [pair["auc_per_query"], pair["auc_pooled"], pair["overlap"], *margins]
+        figures = [pair.get("auc_per_query"), pair.get("auc_pooled"), pair.get("overlap"), *margins]
         rows.append(
             {
                 "high": (high, grade_name(grades, high)),

@@ -34,6 +34,7 @@
   const add = (place, title, chart, label, made, yTitle) => {
     const stage = el("div");
     place.append(el("div", {}, el("h3", {}, title), stage));
+    if (!made.datasets.groups.length) made.datasets.groups.push({ left: 0, text: "", tone: "ink" });  // Vega complains of none
     return MR.chart(stage, chart, made.datasets, { label, legend: made.legend, table: made.table, yTitle });
   };
   const fill = async (place) => {
@@ -43,7 +44,7 @@
     if (similarity) wanted.push(() => add(place, "Similarity of judged pairs", "similarity", `How the similarities of judged pairs of ${label} spread, by grade`, similarity));
     if (files.includes("q")) {
       const [board, queries] = await Promise.all([get("board"), get(`queries/${task}-${model}`)]);
-      const margins = MR.violins.margins([{ letter: "", name, tone: "model-0", margins: marginsOf(board, queries) }]);
+      const margins = MR.violins.margins([{ letter: "", name, tone: "mark", margins: marginsOf(board, queries) }]);
       if (margins) wanted.push(() => add(place, "Margins of the queries", "margins", `How the margins between grades spread over the queries of ${label}`, margins));
     }
     place.classList.toggle("two", wanted.length > 1);
