@@ -47,7 +47,7 @@
     const whole = { ...withTitle(structuredClone(spec), yTitle), autosize: { type: "fit-x", contains: "padding" }, datasets: coloured(datasets) };
     stage.vega?.finalize();
     stage.vega = await embed(stage, whole, {
-      mode: "vega-lite", renderer: "svg", actions: false, config: looks(), loader, tooltip: { theme: "custom", disableDefaultStyle: true },
+      mode: "vega-lite", renderer: "svg", actions: false, logLevel: 1, config: looks(), loader, tooltip: { theme: "custom", disableDefaultStyle: true },
     });
   };
 
@@ -61,8 +61,9 @@
   /** Draw a chart; resolves to whether it could be drawn (why not stands in the container then). */
   MR.chart = async (container, name, datasets, options = {}) => {
     drawn.get(container)?.stage.vega?.finalize();
-    const stage = MR.el("div", { class: "chart-stage", role: "img", "aria-label": options.label ?? name });
-    const parts = [options.legend ? legendOf(options.legend) : null, stage, options.table ? numbersTable(options.table) : null];
+    const stage = MR.el("div", { "aria-hidden": "true" });  // what it shows is said by the figure's name and the table
+    const figure = MR.el("div", { class: "chart-stage", role: "img", "aria-label": options.label ?? name }, stage);
+    const parts = [options.legend ? legendOf(options.legend) : null, figure, options.table ? numbersTable(options.table) : null];
     container.classList.add("chart");
     container.replaceChildren(...parts.filter(Boolean));
     try {
@@ -73,7 +74,7 @@
       await again();
       return true;
     } catch (error) {
-      stage.replaceWith(MR.el("p", { class: "lede" }, error.message));
+      figure.replaceWith(MR.el("p", { class: "lede" }, error.message));
       return false;
     }
   };

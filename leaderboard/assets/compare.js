@@ -7,6 +7,7 @@ MR.get("board").then((board) => {
   page.append(...Object.values(parts));
   let state = compare.read(board), turn = 0, cells = [], shared = new Map();
 
+  const ready = () => { document.documentElement.dataset.ready = "1"; };
   const save = () => compare.write(board, state);
   const label = (slice) => (slice ? `${slice.attribute}: ${slice.value}` : "All queries");
   const has = (row, task) => board.details[row][task].includes("q");
@@ -61,45 +62,53 @@ MR.get("board").then((board) => {
     else jobs.push(() => { const length = compare.lengthOf(of); entry.found = MR.statistics.compare(compare.column(of[0], state.metric, length), compare.column(of[place], state.metric, length), kept); });
     return entry;
   });
+  /** Buttons of which one is pressed. */
+  const segments = (label, id, choices, choose) => {
+    const box = el("div", { class: "segments", role: "group", "aria-label": label });
+    choices.forEach(([content, pressed], i) => {
+      const button = el("button", { type: "button", id: `${id}-${i}`, "aria-pressed": String(pressed) }, content);
+      button.onclick = () => choose(i);
+      box.append(button);
+    });
+    return box;
+  };
   const section = (title, sub, ...children) => el("section", { class: "part" }, el("h2", {}, title), sub ? el("p", { class: "lede" }, sub) : null, ...children);
   const differences = async (tasks, alive) => {
     const jobs = [], metric = board.metrics[state.metric].title, baseline = board.models[state.models[0]].short;
     const byTask = tasks.map((task) => {
       const known = shared.get(task), kept = state.slice ? (known ? compare.inSlice(known, state.slice) : new Uint8Array(0)) : null;
       const page = board.tasks[task].page;
-      return { head: page ? el("a", { href: page }, board.tasks[task].label) : board.tasks[task].label, sub: null, rows: comparisons(task, kept, jobs) };
+      return { head: page ? el("a", { href: page }, board.tasks[task].label) : board.tasks[task].label, rows: comparisons(task, kept, jobs) };
     });
-    const own = shared.get(state.task);
-    const bySlice = (own ? compare.slicesOf(own) : []).flatMap(({ attribute, values }) => (values.length > 1 ? values : []).map(({ value }) => ({
-      head: value, sub: attribute, rows: comparisons(state.task, compare.inSlice(own, { attribute, value }), jobs) })));
+    const own = shared.get(state.task), attributes = (own ? compare.slicesOf(own) : []).filter(({ values }) => values.length > 1);
+    const by = attributes.find(({ attribute }) => attribute === (state.by ?? state.slice?.attribute)) ?? attributes[0];
+    const bySlice = (by?.values ?? []).map(({ value }) => ({ head: value, rows: comparisons(state.task, compare.inSlice(own, { attribute: by.attribute, value }), jobs) }));
     const done = await MR.statistics.inTurn(jobs, { alive, progress: (n, of) => { parts.said.textContent = `Compared ${n} of ${of}`; } });
     if (!done) return null;
     const against = `${metric}; each model against ${compare.LETTERS[0]}, ${baseline}, on the queries that both have`;
     const nodes = [section("Differences by task", `${against}${state.slice ? `; ${label(state.slice)} only` : ""}.`, ...compare.table(board, byTask, { first: "Task", label: "Paired differences by task" }))];
     const task = board.tasks[state.task].label;
-    if (bySlice.length) nodes.push(section("Differences by slice", `${metric} on ${task}. A slice of fewer than ${MR.statistics.FEWEST} queries gets no interval and no verdict.`, ...compare.table(board, bySlice, { first: "Slice", label: `Paired differences by slice of ${task}` })));
+    if (bySlice.length) nodes.push(section("Differences by slice", `${metric} on ${task}. A slice of fewer than ${MR.statistics.FEWEST} queries gets no interval and no verdict.`,
+      segments("Slices by", "by", attributes.map(({ attribute }) => [attribute, attribute === by.attribute]), (i) => { state = { ...state, by: attributes[i].attribute }; update(`by-${i}`); }),
+      ...compare.table(board, bySlice, { first: by.attribute, brief: true, label: `Paired differences by slice of ${task}` })));
     return nodes;
   };
 
   // ---- queries
-  let pair = 1;
   const moved = () => {
     const known = shared.get(state.task), of = cells[state.task];
     if (!known || !of[0]) return null;
     const columns = of.map((cell) => compare.column(cell, state.metric, known.queries.length));
-    pair = Math.min(pair, state.models.length - 1);
-    const box = el("div"), pairs = el("div", { class: "segments", role: "group", "aria-label": "Compared with the baseline" }), searchBox = el("div", { class: "field grow" });
+    state = { ...state, pair: Math.min(state.pair, state.models.length - 1) };
+    const box = el("div"), searchBox = el("div", { class: "field grow" });
+    const choices = state.models.slice(1).map((row, i) => [[compare.badge(i + 1), board.models[row].short], i + 1 === state.pair]);
+    const pairs = segments("Compared with the baseline", "pair", choices, (i) => { state = { ...state, pair: i + 1 }; save(); fill(); });
     const fill = () => {
-      for (const [i, button] of [...pairs.children].entries()) button.setAttribute("aria-pressed", String(i + 1 === pair));
-      const made = compare.moved(board, state, known, columns, compare.inSlice(known, state.slice), pair, (query) => { state = { ...state, query }; save(); });
+      for (const [i, button] of [...pairs.children].entries()) button.setAttribute("aria-pressed", String(i + 1 === state.pair));
+      const made = compare.moved(board, state, known, columns, compare.inSlice(known, state.slice), state.pair, (query) => { state = { ...state, query }; save(); });
       searchBox.replaceChildren(el("label", { for: "find-query" }, "Search all queries"), made.input);
       box.replaceChildren(...made.box);
     };
-    state.models.slice(1).forEach((row, i) => {
-      const button = el("button", { type: "button" }, compare.badge(i + 1), board.models[row].short);
-      button.onclick = () => { pair = i + 1; fill(); };
-      pairs.append(button);
-    });
     fill();
     const sub = `${board.metrics[state.metric].title} on ${board.tasks[state.task].label}${state.slice ? `, ${label(state.slice)}` : ""}. Open a query to see the first items of every model.`;
     return section("Queries that moved most", sub, el("div", { class: "controls" }, state.models.length > 2 ? pairs : null, searchBox), box);
@@ -134,7 +143,7 @@ MR.get("board").then((board) => {
       const node = state.models.length > 1
         ? el("p", { class: "notice" }, "The baseline and the others have no task in common with values by query, so nothing can be compared. Results of mteb itself have none; evaluate again with mr-st evaluate.")
         : await compare.start(board, state.models, change);
-      if (alive()) parts.view.replaceChildren(node);
+      if (alive()) { parts.view.replaceChildren(node); parts.view.removeAttribute("aria-busy"); ready(); }
       return;
     }
     if (!tasks.includes(state.task)) state = { ...state, task: tasks[0], query: null };
@@ -164,7 +173,9 @@ MR.get("board").then((board) => {
       ...nodes.slice(1), moved(), ...drawn].filter(Boolean));
     parts.view.removeAttribute("aria-busy");
     parts.said.textContent = "";
+    if (focus?.startsWith("by-")) document.getElementById(focus)?.focus();
     document.title = `${state.models.map((row) => board.models[row].short).join(" and ")} \u00b7 ${board.title}`;
+    ready();
   };
   addEventListener("hashchange", () => { state = compare.read(board); update(); });
   update();

@@ -37,7 +37,7 @@
   /** Quality of every model of the task against its size and its speed. */
   const cost = async (board, state) => {
     const task = board.tasks[state.task], metric = board.metrics[state.metric], n = board.tasks.length;
-    const scores = await MR.get(`scores/${state.metric}-0`).catch(() => null);
+    const scores = board.scores[state.metric].includes(0) ? await MR.get(`scores/${state.metric}-0`).catch(() => null) : null;
     const all = board.models.map((_, row) => row).filter((row) => board.status[row][state.task] === "o" && scores && scores.value[row * n + state.task] !== null);
     const one = (title, name, field, unit) => {
       const known = all.filter((row) => typeof board.models[row][field] === "number" && board.models[row][field] > 0), { box, node } = figure(title);

@@ -40,13 +40,13 @@
     return Uint8Array.from(shared.queries, (_, i) => (code >= 0 && coded.of[i] === code ? 1 : 0));
   };
 
-  const ORDER = ["head", "torso", "tail", "seen", "unseen"];
+  const CUTS = ["traffic", "locale", "kind", "seen"], ORDER = ["head", "torso", "tail", "seen", "unseen"];
   const place = (value) => (ORDER.indexOf(value) + 1 || 9);
   /** The slices of a task that cut it: [{attribute, values: [{value, n}]}], in the order of mr-st compare. */
   const slicesOf = (shared) => Object.entries(shared.attributes).map(([attribute, { values, of }]) => {
     const counts = values.map((value, code) => ({ value, n: of.reduce((sum, x) => sum + (x === code), 0) })).filter(({ n }) => n);
     return { attribute, values: counts.sort((a, b) => place(a.value) - place(b.value) || b.n - a.n || (a.value < b.value ? -1 : 1)) };
-  }).filter(({ values }) => values.length);
+  }).filter(({ values }) => values.length).sort((a, b) => CUTS.indexOf(a.attribute) - CUTS.indexOf(b.attribute));
 
   Object.assign(MR.compare, { queries, rankings, column, lengthOf, inSlice, slicesOf });
 })();

@@ -5,7 +5,7 @@
   const SHOWN = 60;
 
   const size = (n) => (typeof n === "number" ? (n >= 1e9 ? `${(n / 1e9).toPrecision(2)} B` : n >= 1e6 ? `${Math.round(n / 1e6)} M` : n.toLocaleString("en")) + " parameters" : null);
-  const facts = (model) => [model.org, model.kind, size(model.n_parameters)].filter(Boolean).join(" \u00b7 ");
+  const facts = (model) => [model.kind, size(model.n_parameters)].filter(Boolean).join(" \u00b7 ");
   const tasksOf = (board, row) => board.details[row].filter((found) => found.includes("q")).length;
 
   /** The chosen models as a list with buttons; `change(rows, focus)` gets the new choice. */
@@ -15,7 +15,7 @@
     first.onclick = () => change([row, ...rows.filter((other) => other !== row)]);
     const remove = el("button", { type: "button", class: "plain", "aria-label": `Remove ${model.label}` }, "Remove");
     remove.onclick = () => change(rows.filter((other) => other !== row), true);
-    return el("li", {}, badge(place), el("span", { class: "who" }, el("b", {}, name), el("span", { class: "what" }, facts(model) || "nothing more is known of it")),
+    return el("li", {}, badge(place), el("span", { class: "who" }, el("b", {}, name), el("span", { class: "what" }, facts(model))),
       el("span", { class: "acts" }, place ? first : el("span", { class: "role" }, "Baseline"), remove));
   }));
 
@@ -73,6 +73,7 @@
 
   /** The two best of a task by its own metric, among those that can be compared query by query. */
   const best = async (board, task) => {
+    if (!board.scores[board.tasks[task].main].includes(0)) return [];
     const scores = await MR.get(`scores/${board.tasks[task].main}-0`), n = board.tasks.length;
     return board.models.map((_, row) => row)
       .filter((row) => board.status[row][task] === "o" && board.details[row][task].includes("q") && scores.value[row * n + task] !== null)

@@ -37,12 +37,12 @@
     };
     const line = (q) => {
       const d = difference(q), panel = el("div", { class: "opened", id: `query-${++serial}`, hidden: true }), known = !Number.isNaN(d);
-      const button = el("button", { type: "button", class: "query", "aria-expanded": "false", "aria-controls": panel.id },
+      const button = el("button", { type: "button", class: "line", "aria-expanded": "false", "aria-controls": panel.id },
         el("span", { class: "text" }, name(q)), el("span", { class: "from" }, `${LETTERS[0]} ${value(a[q])}`), el("span", { class: "to" }, `${LETTERS[pair]} ${value(b[q])}`),
         known ? bar(d) : el("span", { class: "move" }), el("span", { class: known && d ? (d > 0 ? "by up" : "by down") : "by" }, known ? signed(d) : "\u2013"));
       const entry = { q, button, panel };
       button.onclick = () => show(entry, true);
-      return { entry, node: el("li", {}, button, panel) };
+      return { entry, node: el("li", { class: "query" }, button, panel) };
     };
     const listOf = (title, found, empty, first = FIRST) => {
       const list = el("ul", { class: "queries" }), lines = [];

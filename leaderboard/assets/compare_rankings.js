@@ -15,7 +15,7 @@
     const others = places.flatMap((of, place) => (place !== own && of?.has(item) ? [`${LETTERS[place]}\u00a0${of.get(item)}`] : []));
     const compared = places.filter((of, place) => of && place !== own).length;
     if (!compared) return null;
-    return others.length ? el("span", { class: "else" }, el("span", { class: "sr" }, "also at "), others.join(" \u00b7 ")) : el("span", { class: "else only" }, compared > 1 ? "only here" : "not in the other");
+    return others.length ? el("span", { class: "else" }, el("span", { class: "sr" }, "also at "), others.join(" \u00b7 ")) : el("span", { class: "else only" }, "only here");
   };
 
   /** Lists of the chosen models for one query; `values`: each one's value of the metric. */

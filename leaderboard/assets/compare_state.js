@@ -1,5 +1,6 @@
 "use strict";
-/* What is compared: models (the first is the baseline), task, metric, slice, opened query; kept in the address. */
+/* What is compared, kept in the address: models (the first is the baseline), task, metric, slice; what the differences
+   are cut by, the model whose queries are listed, the opened query. */
 MR.compare = {};
 (() => {
   const MOST = 4, LETTERS = "ABCD";
@@ -10,7 +11,10 @@ MR.compare = {};
     const tasks = new Map(board.tasks.map((task, row) => [task.label, row])), metrics = new Map(board.metrics.map((metric, row) => [metric.key, row]));
     const first = (key) => hash.get(key)?.[0];
     const models = [...new Set((hash.get("m") ?? []).map((key) => rows.get(key)).filter((row) => row !== undefined))].slice(0, MOST);
-    return { models, task: tasks.get(first("task")) ?? null, metric: metrics.get(first("metric")) ?? null, slice: sliceOf(first("slice")), query: first("q") ?? null };
+    return {
+      models, task: tasks.get(first("task")) ?? null, metric: metrics.get(first("metric")) ?? null, slice: sliceOf(first("slice")), query: first("q") ?? null,
+      by: first("by") ?? null, pair: Math.max(1, LETTERS.indexOf(first("pair") || "B")),
+    };
   };
   /** "traffic:head" as its two parts; whether there is such a slice only the data tell. */
   const sliceOf = (text) => {
@@ -24,6 +28,8 @@ MR.compare = {};
     task: state.models.length && state.task !== null ? [board.tasks[state.task].label] : [],
     metric: state.models.length && state.metric !== null ? [board.metrics[state.metric].key] : [],
     slice: state.slice ? [sliceText(state.slice)] : [],
+    by: state.by !== null ? [state.by] : [],
+    pair: state.models.length > 2 && state.pair > 1 ? [LETTERS[state.pair]] : [],
     q: state.query !== null ? [state.query] : [],
   });
 

@@ -43,7 +43,7 @@
 
   const cell = (name, ...children) => el("td", { class: name, role: "cell" }, ...children);
   const row = (board, { model, place, found, why }, head, scale, many) => {
-    const who = cell("who", badge(place), el("span", {}, board.models[model].short));
+    const who = cell("who", badge(place), el("span", { class: "name" }, board.models[model].short));
     if (!found || !found.n) return el("tr", { role: "row" }, head, who, el("td", { class: "why", role: "cell", colspan: "6" }, why ?? "no query in both has a value"));
     const said = verdict(found), sure = said === "better" || said === "worse", hasInterval = Number.isFinite(found.low);
     const raw = many && !Number.isNaN(found.p) && pShort(found.p) !== pShort(found.holm) ? el("span", { class: "ci" }, `alone ${pShort(found.p)}`) : null;
@@ -56,16 +56,17 @@
       cell("won num", `${found.wins} \u00b7 ${found.ties} \u00b7 ${found.losses}`, el("span", { class: "ci" }, `${found.n.toLocaleString("en")} ${found.n === 1 ? "query" : "queries"}`, found.onlyOne ? `, ${found.onlyOne} left out` : "")));
   };
 
-  /** The table of groups [{head, sub, rows: [{model, place, found, why}]}]; first: what its first column is. */
-  const table = (board, groups, { first, caption, label }) => {
+  /** The table of groups [{head, rows: [{model, place, found, why}]}]; first: what its first column is; brief: models by
+      their letters only. */
+  const table = (board, groups, { first, label, brief }) => {
     const tests = correct(groups), scale = scaleOf(groups);
     const th = (text, name, ...more) => el("th", { scope: "col", role: "columnheader", class: name }, text, ...more);
     const head = el("thead", { role: "rowgroup" }, el("tr", { role: "row" }, th(first, "group"), th("Model", "who"), th("Mean", "means num"), th("Difference", "diff num", el("span", { class: "ci" }, "95\u00a0% interval")),
       th("", "plot", el("span", { class: "sr" }, "Plot of the difference"), axis(scale)), th(tests > 1 ? "p (Holm)" : "p", "pvalue num"), th("Verdict", "verdict"), th("Won \u00b7 tied \u00b7 lost", "won num")));
     const bodies = groups.map((group) => el("tbody", { role: "rowgroup" }, group.rows.map((each, i) => row(board, each,
-      i ? null : el("th", { scope: "rowgroup", role: "rowheader", class: "group", rowspan: String(group.rows.length) }, group.head, group.sub ? el("span", { class: "what" }, group.sub) : null), scale, tests > 1))));
+      i ? null : el("th", { scope: "rowgroup", role: "rowheader", class: "group", rowspan: String(group.rows.length) }, group.head), scale, tests > 1))));
     const note = tests > 1 ? `p is corrected (Holm) for the ${tests} comparisons of this table; \u201calone\u201d is p before that.` : "";
-    return [el("table", { class: `differences${groups.every((group) => group.rows.length === 1) ? " single" : ""}`, role: "table", "aria-label": label }, caption ? el("caption", { class: "sr" }, caption) : null, head, ...bodies), note ? el("p", { class: "foot-note" }, note) : null].filter(Boolean);
+    return [el("table", { class: `differences${groups.every((group) => group.rows.length === 1) ? " single" : ""}${brief ? " brief" : ""}`, role: "table", "aria-label": label }, head, ...bodies), note ? el("p", { class: "foot-note" }, note) : null].filter(Boolean);
   };
 
   Object.assign(MR.compare, { table, verdict, pShort });
