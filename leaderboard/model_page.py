@@ -23,7 +23,7 @@ from mr_st.leaderboard.plain import short
 from mr_st.leaderboard.ranks import rank_text
 from mr_st.leaderboard.results import Result
 from mr_st.leaderboard.site_data import kind_label
-from mr_st.leaderboard.thresholds import separability_rows, threshold_rows
+from mr_st.leaderboard.thresholds import separability_table, threshold_rows
 from mr_st.leaderboard.zero_shot import zero_shot
 
 __all__ = ["model_page"]
@@ -58,7 +58,7 @@ def model_page(board: Board, row: int, card: Card | None, out: Path, around: Aro
         "tasks": tasks,
         "not_evaluated": [task.label for task in board.tasks if row not in task.status],
         "loading": how_to_load(board, model, found),
-        "separable": [task for task in tasks if task["separability"] or "s" in task["charts"]],
+        "separable": [task for task in tasks if task["separability"]["rows"] or "s" in task["charts"]],
         "has_queries": any("q" in task["charts"] for task in tasks),
         "thresholds": [task for task in tasks if task["thresholds"]],
         "recipe": read_recipe(card) if card is not None else None,
@@ -111,7 +111,7 @@ def _task(board: Board, row: int, t: int, around: Around) -> dict[str, Any]:
         "compare": None,
         "metrics": None,
         "subsets": [],
-        "separability": [],
+        "separability": {"heads": [], "rows": []},
         "thresholds": [],
         "protocol": "",
     }
@@ -129,7 +129,7 @@ def _task(board: Board, row: int, t: int, around: Around) -> dict[str, Any]:
         "compare": _compare(board, row, task) if place is not None else None,
         "metrics": metric_tables(result.metrics, board.metrics),
         "subsets": _subsets(cell, task),
-        "separability": separability_rows(result, grades) if WHOLE in cell else [],
+        "separability": separability_table(result if WHOLE in cell else None, grades),
         "thresholds": threshold_rows(result, grades) if WHOLE in cell else [],
         "protocol": protocol_line(result.protocol),
     }

@@ -139,12 +139,12 @@ def _grades(task: Task) -> list[dict[str, Any]]:
     return [
         {
             "grade": grade,
-            "name": name,
+            "name": grade_name(names, grade),
             "gain": f"{gains[grade]:g}" if grade < len(gains) else "–",
             "n": f"{counts[grade]:,}" if counts else "",
             "share": f"{100 * counts[grade] / n:.1f}" if n else "",
         }
-        for grade, name in reversed(list(enumerate(names)))
+        for grade in reversed(range(len(names)))
     ]
 
 

@@ -7,24 +7,28 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from mr_st.leaderboard.page_parts import number, score_parts
+from mr_st.leaderboard.plain import short
 from mr_st.leaderboard.results import Result
 
-__all__ = ["grade_name", "separability_rows", "threshold_rows"]
+__all__ = ["grade_name", "separability_table", "threshold_rows"]
 
+_HEADS = ("AUC in a query", "AUC over all", "Overlap", "Margin, average", "Margin, worst")
 _MARGIN = re.compile(r"margin_(?:average|worst)_(\d{1,3})_(\d{1,3})")
 _MOST_LOST = 0.02  # F1; what one threshold for all costs a stratum, from where on it is worth a word
 
 
 def grade_name(grades: Sequence[str], grade: int) -> str:
     """What a grade is called, its number where it has no name."""
-    return grades[grade] if 0 <= grade < len(grades) else f"grade {grade}"
+    return short(grades[grade], 40) if 0 <= grade < len(grades) else f"grade {grade}"
 
 
-def separability_rows(result: Result, grades: Sequence[str]) -> list[dict[str, Any]]:
-    """One row a pair of grades: AUC, overlap, margins, each as text and interval."""
+def separability_table(result: Result | None, grades: Sequence[str]) -> dict[str, Any]:
+    """A table with a row a pair of grades: AUC, overlap, margins, as text and interval; ``heads`` of what there is."""
+    if result is None:
+        return {"heads": [], "rows": []}
     known = {(pair["high"], pair["low"]): pair for pair in result.separability.get("pairs", [])}
     with_margins = {(int(m[1]), int(m[2])) for name in result.metrics if (m := _MARGIN.fullmatch(name))}
-    rows = []
+    rows: list[dict[str, Any]] = []
     for high, low in sorted({*known, *with_margins}, key=lambda pair: (pair[1] - pair[0], pair)):  # widest gap first
         pair = known.get((high, low), {})
         margins = [result.metrics.get(f"margin_{kind}_{high}_{low}") for kind in ("average", "worst")]
@@ -33,10 +37,13 @@ def separability_rows(result: Result, grades: Sequence[str]) -> list[dict[str, A
             {
                 "high": (high, grade_name(grades, high)),
                 "low": (low, grade_name(grades, low)),
-                "figures": [score_parts(figure) for figure in figures],
+                "figures": figures,
             }
         )
-    return rows
+    used = [i for i in range(len(_HEADS)) if any(row["figures"][i] is not None for row in rows)]
+    for row in rows:
+        row["figures"] = [score_parts(row["figures"][i]) for i in used]
+    return {"heads": [_HEADS[i] for i in used], "rows": rows}
 
 
 def threshold_rows(result: Result, grades: Sequence[str]) -> list[dict[str, Any]]:

@@ -10,6 +10,7 @@ from mr_st.leaderboard.board import Task
 
 __all__ = ["task_stem", "zero_shot"]
 
+_UNTRAINED = ("bm25", "random")  # kinds of systems that learn from nothing
 _PART = re.compile(r"(Retrieval|Reranking|Graded)")
 _NO_LETTER = re.compile(r"[\W_]+")
 
@@ -29,6 +30,8 @@ def zero_shot(facts: Mapping[str, Any], task: Task) -> bool | None:
         >>> zero_shot({"training_datasets": ["MSMARCO", "tasksource/esci"]}, task), zero_shot({}, task)
         (False, None)
     """
+    if facts.get("kind") in _UNTRAINED:
+        return True
     training = facts.get("training_datasets")
     if not isinstance(training, list):
         return None

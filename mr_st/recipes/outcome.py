@@ -66,7 +66,11 @@ def finish(
         from mr_st.leaderboard import build_leaderboard
 
         page = build_leaderboard(
-            [gathered.folder / "results"], folder / "site", cards_dir=step.folder, title=f"{recipe.name}: leaderboard"
+            [gathered.folder / "results"],
+            folder / "site",
+            cards_dir=step.folder,
+            title=f"{recipe.name}: leaderboard",
+            data=[dataset],
         )
         return {"page": os.path.relpath(page, folder)}
 
