@@ -14,10 +14,11 @@ from mr_st.cli import (
     compare,
     data,
     evaluate,
-    hub,
     job,
     leaderboard,
     mine,
+    models,
+    publish,
     results,
     search,
     separability,
@@ -62,7 +63,8 @@ evaluate.add_to(app)
 compare.add_to(app)
 separability.add_to(app)
 side_by_side.add_to(app)
-hub.add_to(app)
+publish.add_to(app)
+models.add_to(app)
 leaderboard.add_to(app)
 tasks.add_to(app)
 results.add_to(app)

@@ -1,4 +1,4 @@
-"""``mr-st publish`` and ``mr-st models``: the way out to the Hub, and the registry of recipes and cards."""
+"""``mr-st models``: the registry of recipes, cards and results."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from mr_st.cli.io import JsonOption, Out, QuietOption
+from mr_st.cli.io import JsonOption, Out
 
 __all__ = ["add_to"]
 
@@ -16,28 +16,10 @@ CardsOption = Annotated[Path, typer.Option("--cards", help="The registry: one fo
 
 def add_to(app: typer.Typer) -> None:
     """Add the commands of this module."""
-    app.command(epilog="Example: mr-st publish runs/demo/published/model my-org/mr-minilm --private")(publish)
     group = typer.Typer(help="The registry of recipes, cards and results.", no_args_is_help=True)
     group.command("list", epilog="Example: mr-st models list")(list_models)
     group.command("show", epilog="Example: mr-st models show mr-minilm-marketplace")(show)
     app.add_typer(group, name="models")
-
-
-def publish(
-    model: Annotated[Path, typer.Argument(help="A published folder of mr-st run, or any model folder with a card.")],
-    repo_id: Annotated[str, typer.Argument(help="organisation/name on the Hub, or a folder (./...).")],
-    private: Annotated[bool, typer.Option("--private", help="Make the repository private.")] = False,
-    revision: Annotated[str | None, typer.Option(help="Branch to commit to.")] = None,
-    create_pr: Annotated[bool, typer.Option("--create-pr", help="Open a pull request instead of committing.")] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would be sent; send nothing.")] = False,
-    quiet: QuietOption = False,
-    as_json: JsonOption = False,
-) -> None:
-    """Send model, card, results and recipe in one commit. The token is the Hub client's own (hf auth login)."""
-    from mr_st.hub import publish as send
-
-    where = send(model, repo_id, private=private, revision=revision, create_pr=create_pr, dry_run=dry_run)
-    Out(quiet, as_json).result({"published": str(where), "dry_run": dry_run}, str(where))
 
 
 def list_models(cards: CardsOption = Path("model_cards"), as_json: JsonOption = False) -> None:
