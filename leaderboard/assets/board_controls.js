@@ -79,6 +79,7 @@
       drawK();
       $("metric").value = S.family;
       $("k").value = String(S.k ?? "");
+      for (const x of $("subset").options) x.disabled = Boolean(D.scores && !D.scores[state.metric()]?.includes(Number(x.value)) && Number(x.value) !== S.subset);
       $("subset").value = String(S.subset);
       if ($("find").value !== S.find) $("find").value = S.find;
       for (const draw of menus) draw();
