@@ -18,7 +18,7 @@ from mr_st.evaluation.wording import metric_label
 from mr_st.leaderboard.board import Board, Task, file_stem, make_board
 from mr_st.leaderboard.cards import Card, find_cards
 from mr_st.leaderboard.charts import write_charts
-from mr_st.leaderboard.details import write_details
+from mr_st.leaderboard.details import started_details
 from mr_st.leaderboard.model_facts import card_facts
 from mr_st.leaderboard.model_page import model_page
 from mr_st.leaderboard.page_parts import Around
@@ -139,21 +139,17 @@ def _write_site(
         "tasks": [_address("tasks", f"{t.name}\n{t.split}", t.name) for t in board.tasks],
     }
     n_done = count(1)
-    details = write_details(
-        board,
-        out,
-        texts,
-        n_jobs=os.cpu_count() or 1,
-        done=lambda: progress("Writing values by query", next(n_done), len(board.tasks)),
-    )
+    tell = lambda: progress("Writing values by query", next(n_done), len(board.tasks))  # noqa: E731
+    with started_details(board, out, os.cpu_count() or 1, tell) as details_with:
+        for m, s, scores in all_scores(board):
+            write_script(out, f"scores/{m}-{s}", scores)
+        (out / "assets").mkdir()
+        for asset in resources.files("mr_st.leaderboard").joinpath("assets").iterdir():
+            (out / "assets" / asset.name).write_bytes(asset.read_bytes())
+        write_charts(out)
+        details = details_with(texts)
     of_board = board_data(board, title, pages, details)
     write_script(out, "board", of_board)
-    for m, s, scores in all_scores(board):
-        write_script(out, f"scores/{m}-{s}", scores)
-    (out / "assets").mkdir()
-    for asset in resources.files("mr_st.leaderboard").joinpath("assets").iterdir():
-        (out / "assets" / asset.name).write_bytes(asset.read_bytes())
-    write_charts(out)
     around = Around.of(board, pages, details, texts)
     write_page = partial(_write_page, _environment(), out, {"site_title": title, "version": __version__})
     n_pages = len(board.models) + len(board.tasks)

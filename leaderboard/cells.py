@@ -7,7 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 
+from mr_st.leaderboard.plain import plain_names
 from mr_st.leaderboard.script_files import packed, write_script
 from mr_st.leaderboard.side_tables import Queries, Ranking, read_histograms, read_queries, read_ranking, side_file
 
@@ -30,18 +33,28 @@ def write_cells(job: Mapping[str, Any]) -> dict[str, Any]:
         the order that the files count them by; ``attributes``, name to the value of each query.
     """
     out, t = Path(job["out"]), job["task"]
-    queries: dict[str, int] = {}
-    items: dict[str, int] = {}
-    attributes: dict[str, dict[str, str]] = {}
+    queries, items = Numbering(), Numbering()
+    attributes: dict[str, dict[int, str]] = {}
+    described: set[int] = set()  # queries whose attributes are known
+
+    def unknown(ids: pa.StringArray) -> bool:
+        return not described.issuperset(queries.of(ids).tolist())
+
     files = []
     for cell in job["cells"]:
         row, path, found = cell["row"], Path(cell["path"]), ""
-        own = read_queries(side_file(path, job["split"], "per_query"), job["wanted"])
-        if own is not None and own.ids and own.values:
-            write_script(out, f"queries/{t}-{row}", _queries(own, queries, attributes, job["metric_rows"]))
+        own = read_queries(side_file(path, job["split"], "per_query"), job["wanted"], unknown)
+        if own is not None and len(own.ids) and own.values:
+            rows = queries.of(own.ids)
+            if own.attributes:
+                described.update(rows.tolist())
+            for name, values in own.attributes.items():
+                for query, value in zip(rows.tolist(), values, strict=True):
+                    attributes.setdefault(name, {}).setdefault(query, value)
+            write_script(out, f"queries/{t}-{row}", _queries(own, rows, job["metric_rows"]))
             found += "q"
         ranking = read_ranking(side_file(path, job["split"], "run"), DEPTH)
-        if ranking is not None and ranking.query_ids:
+        if ranking is not None and len(ranking.query_ids):
             write_script(out, f"rankings/{t}-{row}", _ranking(ranking, queries, items))
             found += "r"
         histograms = read_histograms(side_file(path, job["split"], "similarities"), job["grades"])
@@ -50,31 +63,51 @@ def write_cells(job: Mapping[str, Any]) -> dict[str, Any]:
             write_script(out, f"separability/{t}-{row}", shown)
             found += "s"
         files.append((row, found))
-    of_queries = {name: [known.get(q, "") for q in queries] for name, known in attributes.items()}
-    return {"files": files, "queries": list(queries), "items": list(items), "attributes": of_queries}
-
-
-def _queries(
-    own: Queries, queries: dict[str, int], attributes: dict[str, dict[str, str]], metric_rows: Mapping[str, int]
-) -> dict[str, Any]:
-    """A model's values; ``rows`` are the places of its queries among the task's."""
-    rows = [queries.setdefault(q, len(queries)) for q in own.ids]
-    for name, values in own.attributes.items():
-        known = attributes.setdefault(name, {})
-        for query, value in zip(own.ids, values, strict=True):
-            known.setdefault(query, value)
     return {
-        "rows": packed(np.array(rows), "i4"),
+        "files": files,
+        "queries": plain_names(queries.texts.to_pylist()),
+        "items": plain_names(items.texts.to_pylist()),
+        "attributes": {
+            name: [known.get(i, "") for i in range(len(queries.texts))] for name, known in attributes.items()
+        },
+    }
+
+
+class Numbering:
+    """Texts counted in the order in which they come first.
+
+    Example:
+        >>> numbers = Numbering()
+        >>> numbers.of(pa.array(["b", "a"])).tolist(), numbers.of(pa.array(["c", "b"])).tolist()
+        ([0, 1], [2, 0])
+    """
+
+    def __init__(self) -> None:
+        self.texts = pa.array([], pa.string())
+
+    def of(self, texts: pa.StringArray) -> np.ndarray:
+        """int32 (n,), the numbers of some texts; new ones get the next."""
+        places = pc.index_in(texts, self.texts)
+        if places.null_count:
+            new = texts.filter(places.is_null()).unique()
+            self.texts = pa.concat_arrays([self.texts, new])
+            places = pc.index_in(texts, self.texts)
+        return places.to_numpy()
+
+
+def _queries(own: Queries, rows: np.ndarray, metric_rows: Mapping[str, int]) -> dict[str, Any]:
+    """A model's values; ``rows`` are the places of its queries among the task's."""
+    return {
+        "rows": packed(rows, "i4"),
         "metrics": [metric_rows[name] for name in own.values],
         "values": packed(np.array(list(own.values.values())), "f4"),
     }
 
 
-def _ranking(ranking: Ranking, queries: dict[str, int], items: dict[str, int]) -> dict[str, Any]:
-    rows = [queries.setdefault(q, len(queries)) for q in ranking.query_ids]
-    place = np.array([items.setdefault(item, len(items)) for item in ranking.item_ids] + [-1], dtype=np.int32)
+def _ranking(ranking: Ranking, queries: Numbering, items: Numbering) -> dict[str, Any]:
+    place = np.append(items.of(ranking.item_ids), -1)
     return {
-        "rows": packed(np.array(rows), "i4"),
+        "rows": packed(queries.of(ranking.query_ids), "i4"),
         "depth": ranking.items.shape[1],
         "items": packed(place[ranking.items], "i4"),
         "grades": packed(ranking.grades, "i1"),

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from mr_st.leaderboard.board import Board, Task
 from mr_st.leaderboard.script_files import write_script
 from mr_st.leaderboard.texts import Texts
-from mr_st.leaderboard.worker import run_jobs
+from mr_st.leaderboard.worker import started
 
-__all__ = ["write_details"]
+__all__ = ["started_details"]
 
 _METRICS = ("ndcg@10", "ndcg@50", "ndcg@100", "recall@10", "recall@100", "recall@10/2", "precision@10",
             "precision@10/2", "map@100", "mrr@10", "judged@10")  # fmt: skip
@@ -20,35 +21,36 @@ _MARGIN = re.compile(r"margin_average_\d+_\d+|margin_worst_2_0")
 _FEW = 400  # cells; a board of fewer is written by this process alone
 
 
-def write_details(
-    board: Board,
-    out: Path,
-    texts: Mapping[int, Texts] | None = None,
-    n_jobs: int = 1,
-    done: Callable[[], None] = lambda: None,
-) -> list[list[str]]:
-    """Write the files of every cell, task by task.
+@contextmanager
+def started_details(
+    board: Board, out: Path, n_jobs: int = 1, done: Callable[[], None] = lambda: None
+) -> Iterator[Callable[[Mapping[int, Texts]], list[list[str]]]]:
+    """Start writing the files of every cell, task by task, in processes of their own where there are many.
 
     Args:
         board: Rows and columns.
         out: The site's folder.
-        texts: Task's number to the texts that its pages show.
-        n_jobs: Processes, used where there are many cells.
+        n_jobs: Processes.
         done: Called after each task.
 
-    Returns:
-        For each model and task, which files it has: some of ``q`` (queries), ``r`` (rankings), ``s`` (separability).
+    Yields:
+        A function that waits for it: it takes a task's number to the texts that its pages show, and gives for each
+        model and task which files it has: some of ``q`` (queries), ``r`` (rankings), ``s`` (separability).
     """
     jobs = [_job(t, task, board.metrics, out) for t, task in enumerate(board.tasks)]
     n_cells = sum(len(job["cells"]) for job in jobs)
-    answers = run_jobs(jobs, n_jobs if n_cells > _FEW else 1, done)
-    details = [[""] * len(board.tasks) for _ in board.models]
-    for t, answer in enumerate(answers):
-        for row, files in answer["files"]:
-            details[row][t] = files
-        if answer["queries"]:
-            write_script(out, f"tasks/{t}", _shared(answer, (texts or {}).get(t, Texts())))
-    return details
+    with started(jobs, n_jobs if n_cells > _FEW else 1, done) as answers:
+
+        def finish(texts: Mapping[int, Texts]) -> list[list[str]]:
+            details = [[""] * len(board.tasks) for _ in board.models]
+            for t, answer in enumerate(answers()):
+                for row, files in answer["files"]:
+                    details[row][t] = files
+                if answer["queries"]:
+                    write_script(out, f"tasks/{t}", _shared(answer, texts.get(t, Texts())))
+            return details
+
+        yield finish
 
 
 def _job(t: int, task: Task, metrics: list[str], out: Path) -> dict[str, Any]:

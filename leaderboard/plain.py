@@ -20,12 +20,13 @@ _LABEL = 60  # characters of a name where there is little room
 
 def is_number(value: Any) -> TypeGuard[float]:
     """Whether a value is a finite number of a size that means something; a boolean is none."""
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) < _GREATEST
+    of_type = type(value)
+    return (of_type is float or of_type is int) and -_GREATEST < value < _GREATEST
 
 
 def is_count(value: Any) -> TypeGuard[int]:
     """Whether a value is a whole number from 0 on."""
-    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < _GREATEST
+    return type(value) is int and 0 <= value < _GREATEST
 
 
 def plain_text(text: str) -> str:

@@ -7,6 +7,7 @@ import math
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -282,13 +283,23 @@ def _protocol(protocol: Mapping[str, Any], is_whole: bool) -> dict[str, Any]:
 def _graded_metrics(metrics: Any) -> dict[str, Score]:
     found: dict[str, Score] = {}
     for name, entry in list(_mapping(metrics).items())[:_MOST_METRICS]:
-        if len(name) > _LONGEST_METRIC or not isinstance(entry, list) or len(entry) != 4 or not is_number(entry[0]):
-            continue
-        value, low, high, n = entry
-        has_interval = is_number(low) and is_number(high) and low <= high
-        ends = (float(low), float(high)) if has_interval else (None, None)
-        found[plain_text(name)] = (float(value), *ends, n if is_count(n) else None)
+        score = _score(entry)
+        if score is not None and len(name) <= _LONGEST_METRIC:
+            found[_metric_name(name)] = score
     return found
+
+
+def _score(entry: Any) -> Score | None:
+    if not isinstance(entry, list) or len(entry) != 4 or not is_number(entry[0]):
+        return None
+    value, low, high, n = entry
+    count = n if is_count(n) else None
+    if is_number(low) and is_number(high) and low <= high:
+        return float(value), float(low), float(high), count
+    return float(value), None, None, count
+
+
+_metric_name = lru_cache(1000)(plain_text)
 
 
 def _mteb_metrics(scores: Mapping[str, Any]) -> dict[str, Score]:

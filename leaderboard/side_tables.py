@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -29,12 +29,12 @@ class Queries:
     """Values of one model by query.
 
     Args:
-        ids: (n,) the queries.
+        ids: (n,) the queries, each once.
         values: Metric to float64 (n,), NaN where it is not defined.
         attributes: What is known of the queries (locale, kind, traffic, seen): (n,) texts, empty where unknown.
     """
 
-    ids: list[str]
+    ids: pa.StringArray
     values: dict[str, np.ndarray]
     attributes: dict[str, list[str]]
 
@@ -50,8 +50,8 @@ class Ranking:
         grades: int8 (n, depth), :data:`UNJUDGED` where nobody judged.
     """
 
-    query_ids: list[str]
-    item_ids: list[str]
+    query_ids: pa.StringArray
+    item_ids: pa.StringArray
     items: np.ndarray
     grades: np.ndarray
 
@@ -61,25 +61,34 @@ def side_file(path: Path, split: str, name: str) -> Path:
     return path.with_name(f"{path.stem}.{split}.{name}.parquet")
 
 
-def read_queries(path: Path, metrics: Sequence[str]) -> Queries | None:
+def read_queries(
+    path: Path, metrics: Sequence[str], wants_attributes: Callable[[pa.StringArray], bool] = lambda ids: True
+) -> Queries | None:
     """The values of some metrics; None where the file is missing or damaged.
 
     Metrics that it lacks are left out, and so is a query that stands there again.
+
+    Args:
+        path: The table.
+        metrics: To read.
+        wants_attributes: Whether to read the attributes of these queries too.
     """
     try:
         file = _open(path)
         there = set(file.schema_arrow.names)
-        known = [name for name in _ATTRIBUTES if name in there]
         wanted = [name for name in dict.fromkeys(metrics) if name in there]
-        table = file.read(["query_id", *known, *wanted], use_threads=False)
-        ids = _texts(table["query_id"])
+        table = file.read(["query_id", *wanted], use_threads=False)
+        ids = table["query_id"].combine_chunks().cast(pa.string())
         values = {name: _numbers(table[name]) for name in wanted if pa.types.is_floating(table[name].type)}
-        attributes = {name: _texts(table[name]) for name in known}
+        names = [name for name in _ATTRIBUTES if name in there] if wants_attributes(ids) else []
+        extra = file.read(names, use_threads=False) if names else None
+        attributes = {name: _texts(extra[name]) for name in names}
     except _DAMAGED:
         return None
-    if len(set(ids)) < len(ids) or "" in ids:
-        rows = sorted({query: row for row, query in reversed(list(enumerate(ids))) if query}.values())
-        ids = [ids[row] for row in rows]
+    if ids.null_count or len(ids.unique()) < len(ids):
+        place = {query: row for row, query in reversed(list(enumerate(ids.to_pylist()))) if query is not None}
+        rows = sorted(place.values())
+        ids = ids.take(pa.array(rows, pa.int64()))
         values = {name: of_query[rows] for name, of_query in values.items()}
         attributes = {name: [of_query[row] for row in rows] for name, of_query in attributes.items()}
     return Queries(ids, values, attributes)
@@ -89,18 +98,15 @@ def read_ranking(path: Path, depth: int) -> Ranking | None:
     """The first ``depth`` items of each query; None where the file is missing or damaged."""
     try:
         file = _open(path, read_dictionary=["query_id", "item_id"])
-        table = file.read(["query_id", "rank", "item_id", "grade"], use_threads=False)
-        rank = table["rank"].cast(pa.int64())
-        is_shown = pc.and_(
-            pc.less_equal(rank, depth), pc.and_(table["query_id"].is_valid(), table["item_id"].is_valid())
-        )
-        table = table.set_column(table.column_names.index("rank"), "rank", rank).filter(is_shown).combine_chunks()
-        place = table["rank"].to_numpy() - 1
-        grade = pc.fill_null(table["grade"].cast(pa.int8()), UNJUDGED).to_numpy()
-        query_of_row, query_ids = _codes(table["query_id"])
-        item_of_row, item_ids = _codes(table["item_id"])
+        table = file.read(["query_id", "rank", "item_id", "grade"], use_threads=False).combine_chunks()
+        rank = pc.fill_null(table["rank"].cast(pa.int64()), depth + 1).to_numpy()
+        rows = np.flatnonzero(rank <= depth)
+        grade = pc.fill_null(table["grade"].cast(pa.int8()), UNJUDGED).to_numpy()[rows]
+        query_of_row, query_ids = _codes(table["query_id"], rows)
+        item_of_row, item_ids = _codes(table["item_id"], rows)
     except _DAMAGED:
         return None
+    place = rank[rows] - 1
     if len(place) and place.min() < 0:
         return None
     items = np.full((len(query_ids), depth), -1, dtype=np.int32)
@@ -145,7 +151,7 @@ def _open(path: Path, most_rows: int = _MOST_ROWS, **options: Any) -> pq.Parquet
     """A Parquet file; raises one of ``_DAMAGED`` where there is none, or one of far more rows than a result has."""
     if not path.is_file():
         raise FileNotFoundError(path)
-    file = pq.ParquetFile(path, **options)
+    file = pq.ParquetFile(pa.memory_map(str(path)), pre_buffer=False, **options)
     if file.metadata.num_rows > most_rows:
         raise ValueError(f"{file.metadata.num_rows} rows")
     return file
@@ -162,17 +168,17 @@ def _texts(column: pa.ChunkedArray) -> list[str]:
     return plain_names(["" if value is None else str(value) for value in column.cast(pa.string()).to_pylist()])
 
 
-def _codes(column: pa.ChunkedArray) -> tuple[np.ndarray, list[str]]:
-    """Rows as places in a list of different texts, those that occur only, in the order of their first row."""
+def _codes(column: pa.ChunkedArray, rows: np.ndarray) -> tuple[np.ndarray, pa.StringArray]:
+    """Some rows as places among different texts, those that occur only."""
     chunk = column.combine_chunks()
     encoded = chunk if pa.types.is_dictionary(chunk.type) else chunk.dictionary_encode()
-    codes = encoded.indices.to_numpy(zero_copy_only=False)
-    used, first, rows = np.unique(codes, return_index=True, return_inverse=True)
-    order = np.argsort(first)
-    place = np.empty_like(order)
-    place[order] = np.arange(len(order))
-    texts = encoded.dictionary.take(pa.array(used[order])).to_pylist()
-    return place[rows], plain_names([str(text) for text in texts])
+    if encoded.null_count or encoded.dictionary.null_count:
+        raise ValueError("a row without an id")
+    codes = encoded.indices.to_numpy()[rows]
+    occurs = np.zeros(len(encoded.dictionary), dtype=bool)
+    occurs[codes] = True
+    place = np.cumsum(occurs) - 1
+    return place[codes], encoded.dictionary.filter(pa.array(occurs)).cast(pa.string())
 
 
 def _zoom(edges: np.ndarray, counts: Mapping[int, np.ndarray]) -> tuple[np.ndarray, dict[int, np.ndarray]]:

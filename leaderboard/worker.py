@@ -1,4 +1,4 @@
-"""Build the files of many cells in several processes.
+"""Write the files of many cells in several processes.
 
 Not with :mod:`multiprocessing`: its ``spawn`` and ``forkserver`` run a user's unguarded script again, and ``fork`` is
 unsafe beside the threads of pyarrow. A worker is this module, run by name; jobs go in and answers come out as lines of
@@ -11,72 +11,97 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from queue import Empty, SimpleQueue
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor, wait
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from mr_st.leaderboard.cells import write_cells
 
-__all__ = ["run_jobs"]
+__all__ = ["started"]
+
+_COMMAND = ("-P", "-c", "from mr_st.leaderboard.worker import main; main()")
 
 
-def run_jobs(
+@contextmanager
+def started(
     jobs: Sequence[dict[str, Any]], n_workers: int, done: Callable[[], None] = lambda: None
-) -> list[dict[str, Any]]:
-    """:func:`mr_st.leaderboard.cells.write_cells` of each job, in the jobs' order.
+) -> Iterator[Callable[[], list[dict[str, Any]]]]:
+    """Start :func:`mr_st.leaderboard.cells.write_cells` of each job; what is yielded waits for the answers.
+
+    Leaving early ends the workers.
 
     Args:
         jobs: Plain JSON.
-        n_workers: Processes; 1 for none but this one.
+        n_workers: Processes; 1 for none but this one, which then works when the answers are asked for.
         done: Called after each job, in any thread.
     """
-    answers: dict[int, dict[str, Any]] = {}
-    if n_workers > 1 and len(jobs) > 1:
-        left: SimpleQueue[int] = SimpleQueue()
-        for i in range(len(jobs)):
-            left.put(i)
-        n = min(n_workers, len(jobs))
-        with ThreadPoolExecutor(n) as pool:
-            for future in [pool.submit(_feed, jobs, left, answers, done) for _ in range(n)]:
-                future.result()
-    for i, job in enumerate(jobs):
-        if i not in answers:
-            answers[i] = write_cells(job)
-            done()
-    return [answers[i] for i in range(len(jobs))]
+    pool = _Pool(jobs, done)
+    n = min(n_workers, len(jobs)) if n_workers > 1 else 0
+    with ThreadPoolExecutor(max(n, 1)) as threads:
+        feeding = [threads.submit(pool.feed) for _ in range(n)]
+
+        def answers() -> list[dict[str, Any]]:
+            for feeder in feeding:
+                feeder.result()
+            return pool.answers()
+
+        try:
+            yield answers
+        finally:
+            pool.stop()
+            wait(feeding)
 
 
-def _feed(
-    jobs: Sequence[dict[str, Any]],
-    left: SimpleQueue[int],
-    answers: dict[int, dict[str, Any]],
-    done: Callable[[], None],
-) -> None:
-    """Give jobs to one worker until there are none left, or until it fails."""
-    here = os.pathsep.join(path or os.getcwd() for path in sys.path)
-    environment = {**os.environ, "PYTHONPATH": here, "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, "-P", "-c", "from mr_st.leaderboard.worker import main; main()"]
-    try:
-        worker = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=environment
-        )
-    except (OSError, ValueError):
-        return
-    with worker:
+class _Pool:
+    def __init__(self, jobs: Sequence[dict[str, Any]], done: Callable[[], None]):
+        self.jobs, self.done = jobs, done
+        self.left = deque(range(len(jobs)))
+        self.answered: dict[int, dict[str, Any]] = {}
+        self.workers: list[subprocess.Popen[bytes]] = []
+
+    def feed(self) -> None:
+        """Give jobs to one worker until there are none left, or until it fails."""
+        here = os.pathsep.join(path or os.getcwd() for path in sys.path)
+        environment = {**os.environ, "PYTHONPATH": here, "OMP_NUM_THREADS": "1"}
+        command = [sys.executable, *_COMMAND]
+        try:
+            worker = subprocess.Popen(
+                command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=environment
+            )
+        except (OSError, ValueError):
+            return
+        self.workers.append(worker)
         assert worker.stdin is not None
         assert worker.stdout is not None
         try:
             while True:
-                i = left.get_nowait()
-                worker.stdin.write(json.dumps(jobs[i]).encode("ascii") + b"\n")
+                i = self.left.popleft()
+                worker.stdin.write(json.dumps(self.jobs[i]).encode("ascii") + b"\n")
                 worker.stdin.flush()
-                answers[i] = json.loads(worker.stdout.readline())
-                done()
-        except (Empty, OSError, ValueError):
+                self.answered[i] = json.loads(worker.stdout.readline())
+                self.done()
+        except (IndexError, OSError, ValueError):  # there is no more to do, or it failed
             pass
         finally:
             worker.kill()
+            with suppress(OSError):
+                worker.communicate()
+
+    def stop(self) -> None:
+        """Begin no more jobs, and end those that are at work."""
+        self.left.clear()
+        for worker in self.workers:
+            worker.kill()
+
+    def answers(self) -> list[dict[str, Any]]:
+        """All answers, those that no worker gave by this process."""
+        for i, job in enumerate(self.jobs):
+            if i not in self.answered:
+                self.answered[i] = write_cells(job)
+                self.done()
+        return [self.answered[i] for i in range(len(self.jobs))]
 
 
 def main() -> None:
