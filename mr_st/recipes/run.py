@@ -13,6 +13,7 @@ from mr_st.errors import UsageError, require_extra
 from mr_st.identity import folder_hash
 from mr_st.recipes.annotator import policy_of, prepare_annotator
 from mr_st.recipes.augment import augment_dataset, say_counts, variants_of
+from mr_st.recipes.evaluation import evaluate_arm
 from mr_st.recipes.outcome import finish
 from mr_st.recipes.result import ARMS, RunResult
 from mr_st.recipes.schema import Recipe
@@ -314,38 +315,9 @@ class _Job:
     # --- evaluation
 
     def evaluate(self, arm: str, dataset: GradedDataset, data: Step, model: Step | None) -> Step:
-        from mr_st.evaluation import evaluate_model
-        from mr_st.models import load_sentence_transformer
-
-        spec = self.recipe.evaluation
-        settings = {
-            "arm": arm,
-            "base": self.recipe.model.base if model is None else None,
-            "name": self.recipe.publish.repo_id,
-            **spec.model_dump(),
-            **self._text_format(),
-        }
-
-        def work(folder: Path) -> dict[str, Any]:
-            encoder = load_sentence_transformer(self.recipe.model.base if model is None else model.folder / "model")
-            report = evaluate_model(
-                encoder,
-                dataset,
-                task_name=spec.task,
-                split=spec.split,
-                ks=spec.ks,
-                model_name=arm_name(self.recipe, arm),
-                store=folder / "vectors",
-                show_progress=self.show_progress,
-                **self._text_format(),
-            )
-            path = report.save(folder / "results")
-            shutil.rmtree(folder / "vectors", ignore_errors=True)
-            return {"file": path.relative_to(folder / "results").as_posix(), "model_name": report.model_name}
-
-        titles = {"base": "the base", "stage1": "stage 1", "control": "the control arm", "stage2": "stage 2"}
-        after = (data,) if model is None else (data, model)
-        return self._once(f"evaluation/{arm}", f"Evaluating {titles[arm]}", settings, work, after)
+        step = evaluate_arm(self.recipe, self.steps, arm, dataset, data, model, self.show_progress)
+        self.done[f"evaluation/{arm}"] = step
+        return step
 
     # --- helpers
 
@@ -362,11 +334,3 @@ class _Job:
 
     def _text_format(self) -> dict[str, Any]:
         return {"item_text_levels": self.recipe.data.item_text_levels, "max_chars": self.recipe.data.max_chars}
-
-
-def arm_name(recipe: Recipe, arm: str) -> str:
-    """The model name under which an arm's results are filed: ``organisation/name``."""
-    if arm == "base":
-        base = "sentence-transformers/all-MiniLM-L6-v2" if recipe.model.base == "minilm" else recipe.model.base
-        return base if base.count("/") == 1 and not Path(base).exists() else f"local/{Path(base).name}"
-    return recipe.publish.repo_id + {"stage1": "-stage1", "control": "-control", "stage2": ""}[arm]
