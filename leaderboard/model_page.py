@@ -45,7 +45,7 @@ def model_page(board: Board, row: int, card: Card | None, out: Path, around: Aro
     tasks = [_task(board, row, t, around) for t, task in enumerate(board.tasks) if row in task.status]
     ok = [task for task in board.tasks if task.status.get(row) == "ok"]
     shown = ok or [task for task in board.tasks if row in task.cells]
-    found = any_result(shown[0].cells[row]) if shown else None
+    found = [any_result(task.cells[row]) for task in shown]
     facts, unknown = _facts(model)
     body = render_card(card, out / "models" / f"card-{row}")[0] if card is not None else None
     return {
@@ -57,7 +57,9 @@ def model_page(board: Board, row: int, card: Card | None, out: Path, around: Aro
         "unknown": unknown,
         "tasks": tasks,
         "not_evaluated": [task.label for task in board.tasks if row not in task.status],
-        "loading": how_to_load(board, model, found),
+        "loading": how_to_load(
+            board, model, next((r for r in found if "system" in r.protocol), next(iter(found), None))
+        ),
         "separable": [task for task in tasks if task["separability"]["rows"] or "s" in task["charts"]],
         "has_queries": any("q" in task["charts"] for task in tasks),
         "thresholds": [task for task in tasks if task["thresholds"]],

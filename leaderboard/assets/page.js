@@ -58,4 +58,5 @@
     }
   }, { rootMargin: "300px" });
   for (const place of page.querySelectorAll(".charts")) seen.observe(place);
+  document.documentElement.dataset.ready = "1";
 })();
