@@ -17,7 +17,8 @@ from mr_st.leaderboard.serve import make_server
 pytestmark = pytest.mark.browser
 
 SIZES = [(390, "light"), (390, "dark"), (1440, "light"), (1440, "dark")]
-PAGES = ["all tasks", "one task", "compare nothing", "compare two", "compare four", "a query", "a model", "a task"]
+PAGES = ["all tasks", "compare nothing", "one task", "compare four", "a model", "a query", "a task"]
+"""In an order in which no page follows itself: then only the hash would change, and nothing be loaded."""
 
 
 def board_of(site: Path) -> dict[str, Any]:
@@ -38,7 +39,6 @@ def address_of(site: Path, kind: str) -> str:
         "all tasks": f"{root}/index.html",
         "one task": f"{root}/index.html#" + urlencode({"task": task["label"]}),
         "compare nothing": f"{root}/compare.html",
-        "compare two": f"{root}/compare.html#" + urlencode(compare, doseq=True),
         "compare four": f"{root}/compare.html#" + urlencode(compare | {"m": keys[:4]}, doseq=True),
         "a query": f"{root}/compare.html#" + urlencode(compare, doseq=True),
         "a model": f"{root}/" + next(m["page"] for m in models if m["name"] == "mr-st/mr-minilm-marketplace"),
@@ -46,28 +46,43 @@ def address_of(site: Path, kind: str) -> str:
     }[kind]
 
 
-@pytest.mark.parametrize(("width", "scheme"), SIZES, ids=lambda x: str(x))
-@pytest.mark.parametrize("kind", PAGES)
-def test_no_serious_fault_and_no_scroll_sideways(visit, axe, board_site, kind, width, scheme):
-    page = visit(address_of(board_site, kind), width=width, scheme=scheme)
+def go_to(page: Any, address: str, kind: str) -> None:
+    page.goto(address)
+    page.wait_for_selector("html[data-ready]", state="attached")
     if kind == "a query":
-        open_a_query(page)
-    assert page.evaluate(FITS), "the page scrolls sideways"
-    axe(page)
+        page.locator("#compare button.line").first.click()
+        page.locator("#compare button.line[aria-expanded=true]").wait_for()
+    if kind == "compare four":
+        page.evaluate("scrollTo(0, document.documentElement.scrollHeight)")  # charts are drawn when they come near
+        page.locator("#compare svg").first.wait_for()
 
 
-def open_a_query(page: Any) -> None:
-    page.locator("#compare .query button, #compare .query summary").first.click()
+@pytest.mark.parametrize(("width", "scheme"), SIZES, ids=lambda x: str(x))
+def test_no_serious_fault_and_no_scroll_sideways(visit, axe, board_site, width, scheme):
+    page = visit(board_site, width=width, scheme=scheme)
+    faults = []
+    for kind in PAGES:
+        go_to(page, address_of(board_site, kind), kind)
+        assert page.evaluate(FITS), f"{kind} scrolls sideways"
+        try:
+            axe(page)
+        except AssertionError as error:
+            faults.append(f"{kind}: {error}")
+    assert not faults, "\n".join(faults)
 
 
-@pytest.mark.parametrize("kind", PAGES)
-def test_served_on_loopback_it_asks_that_server_only(visit, board_site, kind):
+def test_served_on_loopback_it_asks_that_server_only(visit, board_site):
     with make_server(board_site.parent, port=0) as server:
         thread = threading.Thread(target=server.serve_forever, daemon=True)
         thread.start()
         root = f"http://127.0.0.1:{server.server_port}"
-        page = visit(address_of(board_site, kind).replace(board_site.parent.as_uri(), root))
-        assert page.locator("h1").first.inner_text()
-        assert len(page.visit.requests) > 2
+        page = visit(f"{root}/index.html")
+        for kind in PAGES:
+            go_to(page, address_of(board_site, kind).replace(board_site.parent.as_uri(), root), kind)
+        assert {url.split("/")[3] for url in page.visit.requests if url.startswith(root)} > {
+            "data",
+            "assets",
+            "models",
+        }
         server.shutdown()
         thread.join()
