@@ -3,8 +3,9 @@
 (async () => {
   const $ = (id) => document.getElementById(id);
   const page = document.documentElement.dataset;
-  const D = await MR.get("board");
   const ready = () => { if (!page.ready) { page.ready = "1"; performance.mark("mr-ready"); } };
+  const D = await MR.get("board").catch((error) => { $("lede").textContent = error.message; return null; });
+  if (!D) { ready(); return; }
   if (!D.models.length || !D.tasks.length || !D.metrics.length) { ready(); return; }
 
   const facts = MR.boardFacts(D), state = MR.boardState(D, facts), { S } = state;
@@ -13,11 +14,11 @@
   const none = { value: nothing, low: nothing, high: nothing, n: nothing };
 
   // ---- scores: kept once loaded, so that a filter draws at once
-  const loaded = new Map();
+  const loaded = new Map(), trouble = new Map();
   const name = (metric) => `scores/${metric}-${S.subset}`;
   const load = async (metric) => {
     const key = name(metric), absent = D.scores && !D.scores[metric]?.includes(S.subset);
-    if (!loaded.has(key)) loaded.set(key, absent ? none : await MR.get(key).catch(() => none));
+    if (!loaded.has(key)) loaded.set(key, absent ? none : await MR.get(key).catch((error) => { trouble.set(key, error.message); return none; }));
   };
   /* Metrics beside the chosen one, where one task is shown: others at the same K. */
   const beside = (t) => {
@@ -59,7 +60,7 @@
     const n = view.models.length, empty = n === 0 || view.tasks.length === 0;
     $("board").hidden = empty;
     $("empty").hidden = !empty;
-    $("empty-text").textContent = view.tasks.length === 0 ? `No model has ${D.metrics[state.metric()].title} on ${S.subset ? "these queries" : "these tasks"}.` : "No model is left by these filters.";
+    $("empty-text").textContent = trouble.get(name(state.metric())) ?? (view.tasks.length === 0 ? `No model has ${D.metrics[state.metric()].title} on ${S.subset ? "these queries" : "these tasks"}.` : "No model is left by these filters.");
     $("status").textContent = empty ? "No model shown" : n === D.models.length ? `${n} ${n === 1 ? "model" : "models"}` : `${n} of ${D.models.length} models`;
     drawChoice();
     ready();
