@@ -46,6 +46,7 @@ def model_page(board: Board, row: int, card: Card | None, out: Path, around: Aro
     ok = [task for task in board.tasks if task.status.get(row) == "ok"]
     shown = ok or [task for task in board.tasks if row in task.cells]
     found = [any_result(task.cells[row]) for task in shown]
+    separable = [task for task in tasks if task["separability"]["rows"] or "s" in task["charts"]]
     facts, unknown = _facts(model)
     body = render_card(card, out / "models" / f"card-{row}")[0] if card is not None else None
     return {
@@ -60,7 +61,10 @@ def model_page(board: Board, row: int, card: Card | None, out: Path, around: Aro
         "loading": how_to_load(
             board, model, next((r for r in found if "system" in r.protocol), next(iter(found), None))
         ),
-        "separable": [task for task in tasks if task["separability"]["rows"] or "s" in task["charts"]],
+        "separable": separable,
+        "opened": next(
+            (task["t"] for task in separable if "s" in task["charts"]), separable[0]["t"] if separable else 0
+        ),
         "has_queries": any("q" in task["charts"] for task in tasks),
         "thresholds": [task for task in tasks if task["thresholds"]],
         "recipe": read_recipe(card) if card is not None else None,
