@@ -74,7 +74,7 @@ def test_dry_run_again_private_branch_and_pull_request(hub, tmp_path, model_dir)
     repo = "org/tiny"
     lines = publish(hub, tmp_path, model_dir, (repo, {"dry_run": True}))
     assert lines == [f"WHERE {hub.endpoint}/org/tiny"]
-    assert hub.log == []
+    assert hub.log == ["GET /api/models/org/tiny/revision/main"]  # it looks, and sends nothing
     lines = publish(
         hub,
         tmp_path,
