@@ -36,7 +36,9 @@
     const fillScore = (td, className, score, domain, rank) => {
       const [value, low, high] = score, bare = low === null || high === null;
       td.className = `${className} cell${bare ? " bare" : ""}`;
-      td.style.cssText = bare ? `--v:${fraction(domain, value)}` : `--v:${fraction(domain, value)};--a:${fraction(domain, low)};--w:${((high - low) / (domain[1] - domain[0])).toFixed(4)}`;
+      /* --a: where the whisker stands among the places that its width leaves, as background-position counts. */
+      const width = bare ? 0 : (high - low) / (domain[1] - domain[0]), left = bare ? 0 : Number(fraction(domain, low));
+      td.style.cssText = `--v:${fraction(domain, value)}` + (bare ? "" : `;--a:${(width < 1 ? left / (1 - width) : 0).toFixed(4)};--w:${width.toFixed(4)}`);
       td.children[0].textContent = rank;
       td.children[1].textContent = text(value);
       td.children[2].textContent = bare ? "no interval" : `${text(low)} to ${text(high)}`;
@@ -146,12 +148,13 @@
         arrow.textContent = active ? (view.up ? "\u2191" : "\u2193") : "";
       }
       const next = view.models.map((m) => fill(m, view, key));
-      if (next.length !== shown.length || next.some((tr, i) => tr !== shown[i])) {
-        const focused = document.activeElement;
-        body.replaceChildren(...next);
-        if (focused !== document.activeElement && body.contains(focused)) focused.focus({ preventScroll: true });
-        shown = next;
-      }
+      /* A row that stays where it is stays untouched: the browser keeps its layout, and the focus its place. */
+      const stays = new Set(next), focused = document.activeElement;
+      for (const tr of shown) if (!stays.has(tr)) tr.remove();
+      let at = body.firstChild;
+      for (const tr of next) { if (tr === at) at = at.nextSibling; else body.insertBefore(tr, at); }
+      if (focused !== document.activeElement && body.contains(focused)) focused.focus({ preventScroll: true });
+      shown = next;
     };
     const drawChosen = () => {
       const full = S.chosen.length >= MR.MOST_CHOSEN;
