@@ -7,41 +7,33 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mr_st.errors import MrStError, UsageError
+from mr_st.errors import UsageError
 from mr_st.grades import THREE_GRADES
-from mr_st.hub.card_parts import (
+from mr_st.hub.card_limits import measured_limits
+from mr_st.hub.card_metadata import card_metadata, check_card
+from mr_st.hub.card_provenance import (
     annotator_facts,
-    comparison_rows,
     data_facts,
-    default_limits,
     item_format,
     mining_facts,
-    result_tables,
-    stage_rows,
+    split_table,
+    stage_table,
+    time_line,
 )
-from mr_st.hub.model_facts import read_model_facts
-from mr_st.hub_client import license_terms
-from mr_st.text.markdown import Markdown, code, escape, literal
+from mr_st.hub.card_results import comparison_table, headline, result_tables
+from mr_st.hub.card_shrink import shrink_part
+from mr_st.hub.card_thresholds import separability_tables, threshold_tables
+from mr_st.hub.card_words import mapping
+from mr_st.hub.model_facts import ModelFacts, read_model_facts
+from mr_st.text.markdown import Markdown, code, escape, literal, table
 
 if TYPE_CHECKING:
-    from huggingface_hub import EvalResult
-
     from mr_st.evaluation import Comparison, GradedReport
 
 __all__ = ["build_card", "check_card", "with_model_id"]
 
-_TAGS = [
-    "sentence-transformers",
-    "sentence-similarity",
-    "feature-extraction",
-    "graded-relevance",
-    "e-commerce",
-    "product-search",
-    "mr-st",
-]
-
-
 _LEAD = "A two-tower embedding model for e-commerce search, trained on graded relevance with Mine and Refine."
+_HUB_COPIES = {"esci": "tasksource/esci"}  # a source of ours to the Hub dataset that holds the same judgments
 
 
 def build_card(
@@ -61,6 +53,9 @@ def build_card(
     language: str | Sequence[str] | None = None,
     hardware: str | None = None,
     plots: Mapping[str, str] | None = None,
+    shrink: Mapping[str, Any] | None = None,
+    seconds: Mapping[str, float] | None = None,
+    datasets: Sequence[str] | None = None,
     description: str | None = None,
     limits: Sequence[str] = (),
 ) -> str:
@@ -75,7 +70,7 @@ def build_card(
         stages: What each training stage reported, by name: ``loss``, ``steps``, ``seconds``, ``loss_config`` or
             ``loss_state`` (its learned parameters).
         data: ``GradedDataset.describe()``, with ``name``, ``license``, ``fingerprint``, ``source`` where known.
-        mining: ``RefinementSet.report``.
+        mining: ``RefinementSet.report``, or any facts.
         annotator: The annotator's ``identity`` and what it reported.
         recipe: The recipe (mapping or YAML); also gives the item text format.
         base_model: Hub id of the model that training started from.
@@ -83,6 +78,9 @@ def build_card(
         language: ISO 639-1 codes.
         hardware: What it was trained on.
         plots: ``{caption: path}``, the path relative to the model's folder.
+        shrink: What ``mr-st shrink`` measured (its ``shrink.json``).
+        seconds: How long each step of the job took, by its name in the recipe's run.
+        datasets: Hub ids of the training data; None takes them from ``data``.
         description: One sentence that follows the name.
         limits: More limits than those that follow from the arguments.
 
@@ -104,66 +102,62 @@ def build_card(
     primary = primary or next(reversed(arms), None)
     if primary is not None and primary not in arms:
         raise UsageError(f"primary {primary!r}: there are only results of {', '.join(arms)}; name one of them")
-    settings = _recipe_mapping(recipe)
+    own, compared, settings = arms.get(primary or "", []), comparisons or {}, _recipe_mapping(recipe)
+    name = model_id.rsplit("/", 1)[-1]
     example, format_note = item_format(settings)
     environment = Environment(
         loader=PackageLoader("mr_st.hub", ""),
         finalize=escape,
         autoescape=False,  # Markdown, not HTML: `finalize` escapes whatever is not marked as Markdown
         undefined=StrictUndefined,
-        trim_blocks=False,
+        trim_blocks=True,
+        lstrip_blocks=True,
         keep_trailing_newline=True,
     )
     environment.filters.update(code=code, literal=literal)
     body = environment.get_template("card_template.md").render(
-        name=model_id.rsplit("/", 1)[-1],
+        name=name,
         lead=description or (_LEAD if stages else "An embedding model in the form of sentence-transformers."),
         is_trained_here=bool(stages),
-        facts=_model_rows(facts, base_model, license),
-        grades=_grade_names(data, arms.get(primary or "", [])),
+        facts=_fact_table(facts, settings, headline(arms, primary, compared), base_model, license, data),
+        grades=_grade_names(data, own),
         model_id=model_id,
+        dim=facts.dim,
+        matryoshka=_smaller_dims(settings),
+        max_seq_length=facts.max_seq_length,
         example_item=example,
         item_format=format_note,
         prompts=sorted(facts.prompts.items()),
-        tables=result_tables(arms, primary),
-        comparisons=comparison_rows(comparisons or {}),
+        thresholds=threshold_tables(own),
+        tables=result_tables(arms, primary, name),
+        comparisons=comparison_table(compared),
+        separability=separability_tables(own),
         plots=_plots(model_dir, plots or {}),
+        shrink=shrink_part(model_dir, shrink),
         data=data_facts(data),
-        stages=stage_rows(stages or {}),
+        splits=split_table(data),
+        stages=stage_table(stages or {}),
         hardware=hardware,
+        time=time_line(seconds),
         mining=mining_facts(mining),
-        annotator=annotator_facts(annotator),
+        annotator=annotator_facts(annotator, settings),
+        has_recipe_file=(Path(model_dir) / "recipe.yaml").is_file(),
         recipe=_recipe_block(recipe),
-        limits=[*default_limits(arms.get(primary or "", []), data), *limits],
+        limits=[*measured_limits(arms, primary, compared, data, mining, annotator), *limits],
         version=__version__,
     )
-    body = re.sub(r"\n{3,}", "\n\n", re.sub(r"(?m)(^\|.*\|)\n\n(?=\|)", r"\1\n", body))
-    metadata = _metadata(model_id, arms.get(primary or "", []), base_model, license, language)
-    card = f"---\n{metadata}\n---\n{body}"
+    body = re.sub(r"\n{3,}", "\n\n", body)
+    metadata = card_metadata(
+        model_id,
+        own,
+        base_model=base_model,
+        license=license,
+        language=language,
+        datasets=_dataset_ids(data) if datasets is None else datasets,
+    )
+    card = f"---\n{metadata}\n---\n\n{body.strip()}\n"
     check_card(card)
     return card
-
-
-def check_card(card: str) -> None:
-    """Check a card's metadata as the Hub's client does, without the network.
-
-    Raises:
-        MrStError: there is no metadata block, or it is not what the Hub reads.
-    """
-    import yaml
-    from huggingface_hub import ModelCard
-    from huggingface_hub.repocard import REGEX_YAML_BLOCK
-
-    if not REGEX_YAML_BLOCK.search(card):
-        raise MrStError("README.md: starts with no metadata block (---); rebuild the card")
-    try:
-        parsed = ModelCard(card).data.to_dict()
-    except (ValueError, TypeError, KeyError, yaml.YAMLError) as error:
-        reason = " ".join(str(error).split())[:200]
-        raise MrStError(f"README.md: its metadata is not valid ({reason}); rebuild the card") from error
-    for key in ("license", "library_name", "pipeline_tag"):
-        if key in parsed and not isinstance(parsed[key], str):
-            raise MrStError(f"README.md: metadata {key} must be text, found {parsed[key]!r:.60}; rebuild the card")
 
 
 def with_model_id(card: str, model_id: str) -> str:
@@ -176,64 +170,41 @@ def with_model_id(card: str, model_id: str) -> str:
     )
 
 
-def _metadata(
-    model_id: str,
-    reports: Sequence[GradedReport],
+def _fact_table(
+    facts: ModelFacts,
+    recipe: Mapping[str, Any],
+    headline: Markdown | None,
     base_model: str | None,
     license: str | None,
-    language: str | Sequence[str] | None,
-) -> str:
-    from huggingface_hub import ModelCardData
-
-    languages = [language] if isinstance(language, str) else list(language or [])
-    results = [result for report in reports for result in _eval_results(report)]
-    card_data = ModelCardData(
-        language=languages or None,
-        library_name="sentence-transformers",
-        pipeline_tag="sentence-similarity",
-        tags=_TAGS,
-        base_model=base_model if re.fullmatch(r"(?!local/)[\w.-]+/[\w.-]+", base_model or "") else None,
-        model_name=model_id.rsplit("/", 1)[-1] if results else None,
-        eval_results=results or None,
-        **license_terms(license),
-    )
-    return card_data.to_yaml()
-
-
-def _eval_results(report: GradedReport) -> list[EvalResult]:
-    from huggingface_hub import EvalResult
-
-    protocol = report.protocol
-    dataset = protocol.get("dataset")
-    if not isinstance(dataset, Mapping):
-        dataset = {}
-    return [
-        EvalResult(
-            task_type="information-retrieval",
-            task_name="Graded product retrieval",
-            dataset_type=re.sub(r"[^a-z0-9._-]+", "-", report.task_name.lower()).strip("-") or "dataset",
-            dataset_name=str(dataset.get("name") or report.task_name),
-            dataset_split=str(protocol.get("split", "test")),
-            dataset_revision=str(dataset["fingerprint"]) if dataset.get("fingerprint") else None,
-            metric_type=name,
-            metric_name=name,
-            metric_value=round(interval.value, 5),
-        )
-        for name, interval in report.metrics.items()
-        if interval.n and re.fullmatch(r"(ndcg|recall|precision)@\d+(/\d+)?", name)
-    ]
-
-
-def _model_rows(facts: Any, base_model: str | None, license: str | None) -> list[dict[str, Any]]:
+    data: Mapping[str, Any] | None,
+) -> Markdown | None:
+    smaller = _smaller_dims(recipe)
+    dims = f"{facts.dim} dimensions" + (f", trained to be cut to {smaller}" if smaller else "") if facts.dim else None
     rows = {
-        "Base model": base_model,
-        "Embedding": f"{facts.dim} dimensions, compared by cosine" if facts.dim else None,
-        "Parameters": _size(facts.n_parameters),
+        "Result": headline,
+        "Embedding": f"{dims}, compared by cosine" if dims else None,
         "Longest input": f"{facts.max_seq_length} tokens" if facts.max_seq_length else None,
+        "Parameters": _size(facts.n_parameters),
+        "Base model": base_model,
         "Modules": ", ".join(facts.modules) or None,
+        "Trained on": (data or {}).get("name"),
         "Licence": license,
     }
-    return [{"name": name, "text": text} for name, text in rows.items() if text]
+    known = [(name, text) for name, text in rows.items() if text]
+    return table(["", ""], known) if known else None
+
+
+def _smaller_dims(recipe: Mapping[str, Any]) -> str:
+    """The dimensions that a Matryoshka loss trained besides the whole, largest first."""
+    dims = mapping(recipe.get("model")).get("matryoshka_dims")
+    return ", ".join(str(dim) for dim in sorted(dims, reverse=True)) if isinstance(dims, list) else ""
+
+
+def _dataset_ids(data: Mapping[str, Any] | None) -> list[str]:
+    source = mapping((data or {}).get("source"))
+    named = _HUB_COPIES.get(str(source.get("name")))
+    found = [named, *(source.get(key) for key in ("repo_id", "path"))]
+    return [name for name in found if isinstance(name, str)][:1]
 
 
 def _size(n_parameters: int | None) -> str | None:

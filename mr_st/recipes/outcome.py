@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mr_st import __version__
-from mr_st.files import write_json, write_text
+from mr_st.files import read_json, write_json, write_text
+from mr_st.identity import folder_hash
 from mr_st.recipes.result import ARM_TITLES, PAIRS, RunResult
 from mr_st.recipes.schema import Recipe
 from mr_st.recipes.steps import Step, Steps
@@ -42,6 +43,7 @@ def finish(
         final: The training step whose model is published.
     """
     from mr_st.evaluation import GradedReport
+    from mr_st.evaluation.parts import query_parts
 
     reports = {arm: GradedReport.load(step.folder / "results" / step.facts["file"]) for arm, step in evaluated.items()}
     result = RunResult(recipe, reports, compare_arms(reports, recipe.seed), done)
@@ -50,16 +52,21 @@ def finish(
     def report(folder: Path) -> dict[str, Any]:
         for one in reports.values():
             one.save(folder / "results")
+            for part in query_parts(one).values():
+                part.save(folder / "results")
         write_text(folder / "table.md", results_markdown(result))
-        write_json(folder / "report.json", result.to_dict())
+        write_json(folder / "report.json", {**result.to_dict(), "made_of": made_of(result, dataset)})
         return {"plots": _plots(result, dataset, folder)}
 
     done["report"] = gathered = steps.once("report", "Comparing the models", {"seed": recipe.seed}, report, after)
 
     def published(folder: Path) -> dict[str, Any]:
-        return {"folder": _publish(result, dataset, final, gathered, folder)}
+        return {"folder": _publish(result, dataset, final, gathered, shrunk, folder)}
 
+    shrunk = steps.folder / "shrink"  # where `mr-st shrink` may have measured the model of an earlier pass
     settings = {"recipe": recipe.model_dump(mode="json"), "version": __version__}
+    if (shrunk / "shrink.json").is_file():
+        settings["shrink"] = folder_hash(shrunk)
     done["published"] = step = steps.once("published", "Publishing to a folder", settings, published, (gathered,))
 
     def board(folder: Path) -> dict[str, Any]:
@@ -99,38 +106,59 @@ def compare_arms(reports: Mapping[str, GradedReport], seed: int) -> dict[tuple[s
     return found
 
 
-def _publish(result: RunResult, dataset: GradedDataset, final: Step, gathered: Step, folder: Path) -> str:
+def _publish(
+    result: RunResult, dataset: GradedDataset, final: Step, gathered: Step, shrunk: Path, folder: Path
+) -> str:
     """Publish the model with its card, results, recipe and plots to a folder below ``folder``; returns its name."""
     from mr_st.hub import build_card, publish
-    from mr_st.mining.report_text import report_facts
 
-    recipe, done = result.recipe, result.steps
+    recipe = result.recipe
     staged, name = folder / "staged", recipe.publish.repo_id.split("/")[1]
     shutil.rmtree(staged, ignore_errors=True)
     shutil.copytree(final.folder / "model", staged)
     shutil.copytree(gathered.folder / "plots", staged / "plots")
     write_text(staged / "recipe.yaml", recipe.to_yaml())
+    has_shrunk = (shrunk / "shrink.json").is_file()
+    if has_shrunk and (shrunk / "plots" / "shrink.png").is_file():
+        shutil.copyfile(shrunk / "plots" / "shrink.png", staged / "plots" / "shrink.png")
     card = build_card(
         staged,
         model_id=recipe.publish.repo_id,
         reports=result.reports,
         primary="stage2",
         comparisons=result.comparisons,
-        stages={arm: done[arm].facts for arm in result.reports if arm != "base"},
-        data={**done["data"].facts, "source": dataset.source},
-        mining=report_facts(done["mining"].facts),
-        annotator=done["annotator"].facts,
         recipe=recipe.to_yaml(),
         base_model=result.reports["base"].model_name,
         license="apache-2.0",
-        language="en",
-        hardware=_hardware(),
+        language=_languages(dataset),
         plots=gathered.facts["plots"],
+        shrink=read_json(shrunk / "shrink.json") if has_shrunk else None,
         description=recipe.description or None,
+        **made_of(result, dataset),
     )
     publish(staged, folder / name, card=card, results_dir=gathered.folder / "results")
     shutil.rmtree(staged)
     return name
+
+
+def made_of(result: RunResult, dataset: GradedDataset) -> dict[str, Any]:
+    """What the steps recorded, as :func:`mr_st.hub.build_card` takes it: data, stages, mining, annotator, time."""
+    done = result.steps
+    stages = {arm: done[arm].facts for arm in result.reports if arm != "base"}
+    return {
+        "data": {**done["data"].facts, "source": dataset.source},
+        "stages": stages,
+        "mining": done["mining"].facts,
+        "annotator": done["annotator"].facts,
+        "seconds": {name: step.seconds for name, step in done.items() if not step.resumed},
+        "hardware": next((of["hardware"] for of in stages.values() if "hardware" in of), None) or hardware(),
+    }
+
+
+def _languages(dataset: GradedDataset) -> list[str]:
+    """The languages of the queries, the commonest first."""
+    found = [locale.replace("_", "-").split("-")[0].lower() for locale in dataset.queries["locale"] if locale]
+    return sorted(set(found), key=lambda language: (-found.count(language), language))
 
 
 def _plots(result: RunResult, dataset: GradedDataset, folder: Path) -> dict[str, str]:
@@ -140,15 +168,26 @@ def _plots(result: RunResult, dataset: GradedDataset, folder: Path) -> dict[str,
     titles = {arm: ARM_TITLES[arm] for arm in result.reports}
     histograms = {titles[arm]: r.similarities for arm, r in result.reports.items() if r.similarities is not None}
     margins = {titles[arm]: report.margin_values() for arm, report in result.reports.items()}
-    save_figure(plot_similarity_by_grade(histograms, dataset.scale.names), folder / "plots" / "similarity.png")
+    thresholds = {
+        titles[arm]: [_value(boundary["threshold"]) for boundary in r.separability["boundaries"]]
+        for arm, r in result.reports.items()
+        if r.separability is not None and r.similarities is not None
+    }
+    figure = plot_similarity_by_grade(histograms, dataset.scale.names, thresholds)
+    save_figure(figure, folder / "plots" / "similarity.png")
     save_figure(plot_margins(margins), folder / "plots" / "margins.png")
     return {
-        "Similarity of judged pairs by grade": "plots/similarity.png",
+        "Similarity of judged pairs by grade, with the threshold of each boundary": "plots/similarity.png",
         "Margins between grades, query by query": "plots/margins.png",
     }
 
 
-def _hardware() -> str:
+def _value(interval: Mapping[str, Any]) -> float:
+    return float("nan") if interval["value"] is None else float(interval["value"])
+
+
+def hardware() -> str:
+    """What this machine computes on, in a few words."""
     import torch
 
     if torch.cuda.is_available():

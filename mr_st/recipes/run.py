@@ -14,7 +14,7 @@ from mr_st.identity import folder_hash
 from mr_st.recipes.annotator import policy_of, prepare_annotator
 from mr_st.recipes.augment import augment_dataset, say_counts, variants_of
 from mr_st.recipes.evaluation import evaluate_arm
-from mr_st.recipes.outcome import finish
+from mr_st.recipes.outcome import finish, hardware
 from mr_st.recipes.result import ARMS, RunResult
 from mr_st.recipes.schema import Recipe
 from mr_st.recipes.steps import Step, Steps
@@ -228,6 +228,7 @@ class _Job:
                     "one_grade_queries_left_out": instances.left_out_queries,
                 },
                 "config": config.model_dump(mode="json"),
+                "hardware": hardware(),
             }
 
         titles = {

@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 import math
 import re
+from collections.abc import Iterable, Sequence
 from typing import Any
 
-__all__ = ["Markdown", "code", "escape", "literal", "number", "p_value", "signed"]
+__all__ = ["Markdown", "code", "escape", "flatten", "literal", "number", "p_value", "signed", "table"]
 
 
 class Markdown(str):
@@ -28,7 +29,7 @@ def escape(value: Any) -> str:
     """
     if isinstance(value, Markdown):
         return value
-    text = _flatten(str(value))
+    text = flatten(str(value))
     text = _SPECIAL.sub(r"\\\1", text)
     text = re.sub(r"^(\d+)([.)])(?=\s|$)", r"\1\\\2", text)  # no list item,
     text = re.sub(r"^([-+=])", r"\\\1", text)  # nor a rule or a heading's underline
@@ -42,7 +43,7 @@ def code(value: Any) -> Markdown:
         >>> print(code("a`b"))
         `` a`b ``
     """
-    text = _flatten(str(value)).replace("|", "\\|") or " "
+    text = flatten(str(value)).replace("|", "\\|") or " "
     fence = "`" * (max((len(run) for run in re.findall("`+", text)), default=0) + 1)
     pad = " " if "`" in text else ""
     return Markdown(f"{fence}{pad}{text}{pad}{fence}")
@@ -50,7 +51,23 @@ def code(value: Any) -> Markdown:
 
 def literal(value: Any) -> Markdown:
     """A value as a Python string literal for a fenced code block: one line, quotes escaped."""
-    return Markdown(json.dumps(_flatten(str(value))))
+    return Markdown(json.dumps(flatten(str(value))))
+
+
+def table(head: Sequence[Any], rows: Iterable[Sequence[Any]]) -> Markdown:
+    """A table, each cell escaped; the cells of a row are as many as the head's.
+
+    Example:
+        >>> print(table(["", "n"], [["a|b", 1]]))
+        |  | n |
+        |---|---|
+        | a\\|b | 1 |
+    """
+    lines = [[escape(cell) for cell in row] for row in rows]
+    if any(len(line) != len(head) for line in lines):
+        raise ValueError(f"every row needs {len(head)} cells")
+    texts = ["| " + " | ".join(line) + " |" for line in [[escape(cell) for cell in head], *lines]]
+    return Markdown("\n".join([texts[0], "|" + "---|" * len(head), *texts[1:]]))
 
 
 def number(value: float | None, digits: int = 3) -> Markdown:
@@ -74,7 +91,7 @@ def p_value(p: float | None) -> Markdown:
     return Markdown("< 0.001" if p < 0.001 else f"{p:.3f}")
 
 
-def _flatten(text: str) -> str:
+def flatten(text: str) -> str:
     """One line without control or direction marks, not endless."""
     text = " ".join("".join(c if c.isprintable() else " " for c in text).split())
     return text if len(text) <= _LONGEST else text[: _LONGEST - 1] + "…"
