@@ -80,7 +80,7 @@ def load_texts(
         if dataset.fingerprint in wanted:
             found.setdefault(dataset.fingerprint, dataset)
         else:
-            shown = one.name if dataset is one else str(one)  # type: ignore[union-attr]
+            shown = one.name if dataset is one else str(one)
             left_out.append(
                 LeftOut(f"data {short(shown)}", f"its fingerprint {dataset.fingerprint} is of no task's data here")
             )

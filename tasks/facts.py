@@ -53,8 +53,9 @@ def _own_facts() -> Mapping[str, dict[str, Any]]:
 
 def _metadata_of(node: ast.ClassDef) -> ast.Call | None:
     for statement in node.body:
-        is_call = isinstance(statement, ast.Assign) and isinstance(statement.value, ast.Call)
-        if is_call and [getattr(target, "id", "") for target in statement.targets] == ["metadata"]:
+        if not isinstance(statement, ast.Assign) or not isinstance(statement.value, ast.Call):
+            continue
+        if [getattr(target, "id", "") for target in statement.targets] == ["metadata"]:
             return statement.value
     return None
 
