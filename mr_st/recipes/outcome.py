@@ -6,6 +6,7 @@ import os
 import platform
 import shutil
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -44,6 +45,7 @@ def finish(
     """
     from mr_st.evaluation import GradedReport
     from mr_st.evaluation.parts import query_parts
+    from mr_st.hub.model_facts import read_model_facts
 
     reports = {arm: GradedReport.load(step.folder / "results" / step.facts["file"]) for arm, step in evaluated.items()}
     result = RunResult(recipe, reports, compare_arms(reports, recipe.seed), done)
@@ -55,7 +57,8 @@ def finish(
             for part in query_parts(one).values():
                 part.save(folder / "results")
         write_text(folder / "table.md", results_markdown(result))
-        write_json(folder / "report.json", {**result.to_dict(), "made_of": made_of(result, dataset)})
+        model = asdict(read_model_facts(final.folder / "model"))
+        write_json(folder / "report.json", {**result.to_dict(), "model": model, "made_of": made_of(result, dataset)})
         return {"plots": _plots(result, dataset, folder)}
 
     done["report"] = gathered = steps.once("report", "Comparing the models", {"seed": recipe.seed}, report, after)
