@@ -96,7 +96,9 @@ def visit(chromium: Any) -> Iterator[Callable[..., Any]]:
 
     yield open_page
     for each in visits:
-        each.close()
+        each.context.close()
+    for each in visits:
+        each.check()
 
 
 @pytest.fixture(scope="session")

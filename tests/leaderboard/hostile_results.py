@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import importlib.util
 import json
 import os
@@ -11,6 +12,8 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+
+from mr_st.data import GradedDataset
 
 LONG = "long-" * 1000
 NAMES = [
@@ -109,6 +112,23 @@ def write_hostile(folder: Path) -> Path:
     return folder
 
 
+@functools.cache
+def hostile_data() -> GradedDataset:
+    """The dataset of the first results: every query, title, category and locale is hostile."""
+    names = range(len(NAMES))
+    return GradedDataset.from_tables(
+        [{"query_id": name, "text": name, "locale": name} for name in NAMES],
+        [{"item_id": name, "title": name, "category_path": [name], "locale": name} for name in NAMES],
+        [
+            {"query_id": NAMES[q], "item_id": NAMES[i], "grade": (q + i) % 3, "split": "test"}
+            for q in names
+            for i in names
+        ],
+        name=NAMES[0],
+        license=NAMES[1],
+    )
+
+
 def _samples() -> Any:
     spec = importlib.util.spec_from_file_location("sample_results", Path(__file__).parent / "sample_results.py")
     assert spec is not None
@@ -140,6 +160,7 @@ def _with_hostile_tables(report: Any) -> Any:
 def _rename_result(path: Path, i: int) -> None:
     """A hostile model with hostile facts, protocol, metrics and subsets."""
     content = json.loads(path.read_text(encoding="utf-8"))
+    content["dataset_revision"] = hostile_data().fingerprint
     (scores,) = content["scores"]["test"]
     ours = scores["graded"]
     ours["model"]["name"], ours["model"]["revision"] = NAMES[i], NAMES[-1 - i]

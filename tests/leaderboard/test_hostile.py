@@ -30,7 +30,8 @@ def test_it_builds_writes_nowhere_else_and_names_what_it_left_out(hostile, tmp_p
     source = hostile.write_hostile(tmp_path / "source")
     monkeypatch.chdir(tmp_path)
     before = _tree(tmp_path)
-    index = build_leaderboard(source / "results", tmp_path / "site", cards_dir=source / "cards")
+    data = hostile.hostile_data()
+    index = build_leaderboard(source / "results", tmp_path / "site", cards_dir=source / "cards", data=[data])
     site = {path: seen for path, seen in _tree(tmp_path).items() if path.startswith(str(tmp_path / "site"))}
     assert {path: seen for path, seen in _tree(tmp_path).items() if path not in site} == before
     written = [Path(path).relative_to(tmp_path / "site").as_posix() for path in site]
