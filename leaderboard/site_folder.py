@@ -83,8 +83,7 @@ def _listed(out: Path) -> set[str]:
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return set()
     root = out.resolve()
-    return {
-        str(path)
-        for path in paths
-        if path.parts and ".." not in path.parts and (root / path).parent.resolve().is_relative_to(root)
-    }
+    within: dict[PurePosixPath, bool] = {}  # a folder may be a link to elsewhere
+    for folder in {path.parent for path in paths}:
+        within[folder] = ".." not in folder.parts and (root / folder).resolve().is_relative_to(root)
+    return {str(path) for path in paths if path.name not in ("", "..") and within[path.parent]}

@@ -1,0 +1,168 @@
+"""The files of each cell: values by query, rankings, separability; whatever stands in the tables beside a result."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from mr_st.leaderboard import worker
+from mr_st.leaderboard.cells import write_cells
+from mr_st.leaderboard.separability import read_separability
+from mr_st.leaderboard.side_tables import read_histograms, read_queries, read_ranking
+
+
+def put(folder: Path, name: str, **columns: Any) -> Path:
+    path = folder / f"{name}.parquet"
+    pq.write_table(pa.table(columns), path)
+    return path
+
+
+def script(folder: Path, name: str) -> Any:
+    text = (folder / "data" / f"{name}.js").read_text()
+    return json.loads(re.fullmatch(r'MR\.put\("[^"]*",(.*)\);\n', text, re.DOTALL)[1])
+
+
+def unpacked(text: str, dtype: str) -> list[float]:
+    return np.frombuffer(base64.b64decode(text), dtype).tolist()
+
+
+def job(folder: Path, *models: str, task: int = 0) -> dict[str, Any]:
+    cells = [
+        {"row": row, "path": str(folder / f"{model}.json"), "separability": {}, "margins": {}}
+        for row, model in enumerate(models)
+    ]
+    shared = {"wanted": ["ndcg@10"], "metric_rows": {"ndcg@10": 4}, "grades": ["no", "yes"], "cells": cells}
+    return {"out": str(folder / "site"), "task": task, "split": "test", **shared}
+
+
+@pytest.fixture
+def two_models(tmp_path) -> Path:
+    put(tmp_path, "a.test.per_query", **{"query_id": ["q1", "q2"], "locale": ["en", None], "ndcg@10": [0.5, 0.25]})
+    put(tmp_path, "b.test.per_query", **{"query_id": ["q2", "q3"], "locale": ["x", "de"], "ndcg@10": [1.0, None]})
+    run = {"query_id": ["q2", "q2", "q1"], "rank": [2, 1, 1], "item_id": ["i", "j", "k"], "grade": [1, None, 0]}
+    put(tmp_path, "b.test.run", **run)
+    return tmp_path
+
+
+def test_queries_and_items_are_counted_over_all_models(two_models):
+    answer = write_cells(job(two_models, "a", "b"))
+    assert answer["files"] == [(0, "q"), (1, "qr")]
+    assert answer["queries"] == ["q1", "q2", "q3"]
+    assert answer["attributes"] == {"locale": ["en", "", "de"]}
+    site = two_models / "site"
+    assert unpacked(script(site, "queries/0-1")["rows"], "<i4") == [1, 2]
+    values = unpacked(script(site, "queries/0-1")["values"], "<f4")
+    assert values[0] == 1.0
+    assert np.isnan(values[1])
+    ranking = script(site, "rankings/0-1")
+    assert unpacked(ranking["rows"], "<i4") == [1, 0]
+    items = [answer["items"][i] if i >= 0 else None for i in unpacked(ranking["items"], "<i4")]
+    assert items == ["j", "i", *[None] * 8, "k", *[None] * 9]
+    assert unpacked(ranking["grades"], "i1")[:3] == [-1, 1, -1]
+
+
+def test_workers_give_the_same_answers_and_this_process_mends_what_they_cannot(two_models, monkeypatch):
+    jobs = [job(two_models, "a", "b", task=t) for t in range(3)]
+    expected = json.loads(json.dumps([write_cells(j) for j in jobs]))
+    with worker.started(jobs, 2) as answers:
+        assert json.loads(json.dumps(answers())) == expected
+    monkeypatch.setattr(worker, "_COMMAND", ("-c", "raise SystemExit(3)"))
+    with worker.started(jobs, 2) as answers:
+        assert json.loads(json.dumps(answers())) == expected
+
+
+def test_leaving_early_ends_the_workers(two_models):
+    with pytest.raises(KeyError), worker.started([job(two_models, "a")] * 50, 2):
+        raise KeyError
+
+
+@pytest.mark.parametrize(
+    "columns",
+    [
+        {"query_id": [1, 2], "rank": ["a", "b"], "item_id": ["i", "j"], "grade": [0, 1]},
+        {"query_id": ["a", "b"], "rank": [0, -1], "item_id": ["i", "j"], "grade": [0, 1]},
+        {"query_id": ["a", None], "rank": [1, 1], "item_id": ["i", "j"], "grade": [0, 1]},
+        {"query_id": ["a", "b"], "rank": [1, 1], "item_id": [["i"], []], "grade": [0, 1]},
+        {"query_id": ["a", "b"], "rank": [1, 1], "item_id": ["i", "j"], "grade": [0, 1000]},
+        {"query_id": ["a", "b"], "rank": [1, 1], "item_id": ["i", "j"]},
+    ],
+)
+def test_a_ranking_of_other_types_is_none(tmp_path, columns):
+    assert read_ranking(put(tmp_path, "run", **columns), 10) is None
+
+
+def test_ranks_far_down_and_given_twice_do_no_harm(tmp_path):
+    columns = {"query_id": ["q"] * 3, "rank": [10**9, 1, 1], "item_id": ["i", "j", "k"], "grade": [-7, 1, 1]}
+    ranking = read_ranking(put(tmp_path, "run", **columns), 10)
+    assert ranking.items.shape == (1, 10)
+    assert ranking.item_ids.to_pylist() == ["j", "k"]
+
+
+def test_a_query_given_twice_counts_once_and_infinite_values_are_none(tmp_path):
+    columns = {"query_id": ["a", "b", "a", None], "m": [1.0, np.inf, 3.0, 4.0], "text": ["x"] * 4}
+    queries = read_queries(put(tmp_path, "q", **columns), ["m", "text", "absent"])
+    assert queries.ids.to_pylist() == ["a", "b"]
+    np.testing.assert_array_equal(queries.values["m"], [1.0, np.nan])
+    assert list(queries.values) == ["m"]
+
+
+def test_a_pipe_or_junk_in_place_of_a_table_is_none(tmp_path):
+    os.mkfifo(tmp_path / "pipe.parquet")
+    (tmp_path / "junk.parquet").write_bytes(b"PAR1junk")
+    for name in ("pipe", "junk", "absent"):
+        path = tmp_path / f"{name}.parquet"
+        assert read_queries(path, ["m"]) is None
+        assert read_ranking(path, 10) is None
+        assert read_histograms(path, []) is None
+
+
+def test_histograms_are_cut_to_what_is_filled(tmp_path):
+    low = np.linspace(-1, 0.9, 20)
+    counts = np.zeros(20, dtype=np.int64)
+    counts[10:12] = (3, 4)
+    columns = {"grade": [0] * 20, "low": low, "high": low + 0.1, "count": counts}
+    found = read_histograms(put(tmp_path, "s", **columns), ["irrelevant"])
+    assert found["edges"] == [-0.1, 0.0, 0.1, 0.2, 0.3]
+    assert found["grades"] == [{"grade": 0, "name": "irrelevant", "counts": [0, 3, 4, 0]}]
+    for wrong in ({"count": ["x"] * 20}, {"low": [np.nan] * 20}, {"grade": [-1] * 20}, {"count": [-1] * 20}):
+        assert read_histograms(put(tmp_path, "s", **{**columns, **wrong}), []) is None
+
+
+def test_separability_keeps_what_it_may_hold():
+    good = {"value": 0.5, "low": 0.4, "high": 0.6, "n": 9}
+    turned = {"value": 0.5, "low": 0.9, "high": 0.6, "n": "many"}
+    found = read_separability(
+        {
+            "pairs": [
+                {"high": 2, "low": 0, "overlap": good, "auc_pooled": turned, "<b>": 1},
+                {"high": "2", "low": 0},
+                7,
+            ],
+            "boundaries": [
+                {"boundary": 1, "threshold": good, "f1_of_all": float("nan"), "strata": [{"attribute": "a"}, None]},
+                {"boundary": 1000},
+            ],
+            "pairs_of_grade": [1, -1],
+            "method": {"x": 1},
+        }
+    )
+    (pair,), (boundary,) = found["pairs"], found["boundaries"]
+    assert pair["overlap"] == good
+    assert pair["auc_pooled"] == {"value": 0.5, "low": None, "high": None, "n": None}
+    assert pair["n_high"] is None
+    assert "<b>" not in pair
+    assert boundary["f1_of_all"] is None
+    assert boundary["strata"] == []
+    assert found["pairs_of_grade"] == []
+    assert "method" not in found
+    for nothing in (None, [], "x", {"pairs": "x", "boundaries": {}, "pairs_of_grade": 3}):
+        assert read_separability(nothing) == {}
