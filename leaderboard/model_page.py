@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from markupsafe import Markup
+
 from mr_st.evaluation.wording import metric_label, protocol_line
 from mr_st.leaderboard.board import WHOLE, Board, Model, Task
 from mr_st.leaderboard.cards import Card, read_recipe, render_card
@@ -14,9 +16,9 @@ from mr_st.leaderboard.page_parts import (
     Around,
     Scale,
     any_result,
-    best_rows,
     compare_link,
     metric_tables,
+    score_cell,
     score_parts,
 )
 from mr_st.leaderboard.plain import short
@@ -132,7 +134,7 @@ def _task(board: Board, row: int, t: int, around: Around) -> dict[str, Any]:
         "score": score_parts(score),
         "bar": Scale().bar(score) if score is not None else None,
         "rank": (rank_text(place), len(around.ranks[t])) if place is not None else None,
-        "compare": _compare(board, row, task) if place is not None else None,
+        "compare": _compare(board, row, t, around) if place is not None else None,
         "metrics": metric_tables(result.metrics, board.metrics),
         "subsets": _subsets(cell, task),
         "separability": separability_table(result if WHOLE in cell else None, grades),
@@ -141,17 +143,17 @@ def _task(board: Board, row: int, t: int, around: Around) -> dict[str, Any]:
     }
 
 
-def _compare(board: Board, row: int, task: Task) -> str | None:
-    others = [other for other in best_rows(task) if other != row][:_COMPARED]
-    return compare_link([board.models[i] for i in (row, *others)], task) if others else None
+def _compare(board: Board, row: int, t: int, around: Around) -> str | None:
+    others = [other for other in around.best[t][: _COMPARED + 1] if other != row][:_COMPARED]
+    return compare_link([board.models[i] for i in (row, *others)], board.tasks[t]) if others else None
 
 
-def _subsets(cell: dict[str, Result], task: Task) -> list[tuple[str, str, str, str, str]]:
-    """Name, attribute, queries, score and interval of each part of the queries."""
+def _subsets(cell: dict[str, Result], task: Task) -> list[tuple[str, str, str, Markup]]:
+    """Name, attribute, queries and score of each part of the queries."""
     found = []
     for name, result in sorted(cell.items(), key=lambda pair: (sorted(pair[1].where.items()), pair[0])):
         if name != WHOLE and (score := result.metrics.get(task.main_metric)) is not None:
             n = "–" if score[3] is None else f"{score[3]:,}"
             attribute = ", ".join(f"{key} {value}" for key, value in result.where.items())
-            found.append((short(name), short(attribute), n, *score_parts(score)))
+            found.append((short(name), short(attribute), n, score_cell(score)))
     return found

@@ -5,8 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 from urllib.parse import urlencode
+
+from markupsafe import Markup
 
 from mr_st.evaluation.wording import metric_family, metric_label
 from mr_st.leaderboard.board import WHOLE, Board, Model, Task
@@ -15,7 +18,7 @@ from mr_st.leaderboard.results import Result, Score
 from mr_st.leaderboard.texts import Texts
 
 __all__ = ["STATUS_WORDS", "Around", "Scale", "any_result", "best_rows", "compare_link", "interval_text",
-           "metric_tables", "number", "score_parts", "table_link"]  # fmt: skip
+           "metric_tables", "number", "score_cell", "score_cells", "score_parts", "table_link"]  # fmt: skip
 
 STATUS_WORDS = {
     "missing": "not evaluated",
@@ -36,6 +39,7 @@ class Around:
         details: For each model and task, which data files there are: some of ``q``, ``r``, ``s``.
         texts: Task's number to its texts.
         ranks: For each task, the rank range of each model by the task's main metric.
+        best: For each task, its ranked models, the best first.
     """
 
     model_pages: Sequence[str | None]
@@ -43,6 +47,7 @@ class Around:
     details: Sequence[Sequence[str]]
     texts: Mapping[int, Texts]
     ranks: Sequence[Mapping[int, tuple[int, int]]]
+    best: Sequence[Sequence[int]]
 
     @classmethod
     def of(
@@ -53,7 +58,8 @@ class Around:
         texts: Mapping[int, Texts],
     ) -> Around:
         """Everything for a board."""
-        return cls(pages["models"], pages["tasks"], details, texts, [rank_ranges(task) for task in board.tasks])
+        ranks = [rank_ranges(task) for task in board.tasks]
+        return cls(pages["models"], pages["tasks"], details, texts, ranks, list(map(best_rows, board.tasks)))
 
 
 def number(value: float, digits: int = 3) -> str:
@@ -64,7 +70,9 @@ def number(value: float, digits: int = 3) -> str:
         ('−0.030', '0.000')
     """
     text = f"{value:.{digits}f}"
-    return text.replace("-", "−") if float(text) else text.lstrip("-")
+    if text[0] != "-":
+        return text
+    return "−" + text[1:] if float(text) else text[1:]
 
 
 def interval_text(low: float | None, high: float | None, digits: int = 3) -> str:
@@ -72,12 +80,37 @@ def interval_text(low: float | None, high: float | None, digits: int = 3) -> str
     return "" if low is None or high is None else f"{number(low, digits)} to {number(high, digits)}"
 
 
-def score_parts(score: Score | Mapping[str, Any] | None) -> tuple[str, str]:
+def score_parts(score: Score | dict[str, Any] | None) -> tuple[str, str]:
     """A figure and its interval as text; a dash for none."""
     if score is None:
         return "–", ""
-    value, low, high = (score["value"], score["low"], score["high"]) if isinstance(score, Mapping) else score[:3]
+    value, low, high = (score["value"], score["low"], score["high"]) if isinstance(score, dict) else score[:3]
     return number(value), interval_text(low, high)
+
+
+def score_cell(score: Score | dict[str, Any] | None) -> Markup:
+    """A figure and its interval as a cell of a table.
+
+    Example:
+        >>> print(score_cell((-0.5, -0.6, -0.0001, 9)))
+        <td class="num">−0.500<span class="ci">−0.600 to 0.000</span></td>
+    """
+    return score_cells([score])
+
+
+def score_cells(scores: Iterable[Score | dict[str, Any] | None]) -> Markup:
+    """Several of them; made here and not by the template, since a page may have thousands."""
+    return Markup("".join(map(_cell, scores)).replace("-0.000", "0.000").replace("-", "−"))
+
+
+def _cell(score: Score | dict[str, Any] | None) -> str:
+    """With plain hyphens, of which it holds no other than minus signs."""
+    if score is None:
+        return '<td class="num"><span class="dash">–</span></td>'
+    value, low, high = (score["value"], score["low"], score["high"]) if isinstance(score, dict) else score[:3]
+    if low is None or high is None:
+        return f'<td class="num">{value:.3f}</td>'
+    return f'<td class="num">{value:.3f}<span class="ci">{low:.3f} to {high:.3f}</span></td>'
 
 
 @dataclass(frozen=True)
@@ -123,20 +156,30 @@ def metric_tables(metrics: Mapping[str, Score], names: Iterable[str]) -> dict[st
     others = []
     for name in names:
         if name in metrics:
-            family, k = metric_family(name)
+            family, k = _family(name)
             if k is None:
-                others.append((metric_label(name), *score_parts(metrics[name])))
+                others.append((_label(name, True), score_cell(metrics[name])))
             else:
                 rows.setdefault(family, {})[k] = name
     ks = sorted({k for of_family in rows.values() for k in of_family})
     table = [
         (
-            metric_label(next(iter(of_family.values())), with_k=False),
-            [score_parts(metrics.get(of_family.get(k, ""))) for k in ks],
+            _label(next(iter(of_family.values())), False),
+            score_cells(metrics.get(of_family.get(k, "")) for k in ks),
         )
         for of_family in rows.values()
     ]
     return {"ks": ks, "rows": table, "others": others}
+
+
+@lru_cache(maxsize=4096)
+def _family(name: str) -> tuple[str, int | None]:
+    return metric_family(name)
+
+
+@lru_cache(maxsize=4096)
+def _label(name: str, with_k: bool) -> str:
+    return metric_label(name, with_k=with_k)
 
 
 def compare_link(models: Iterable[Model], task: Task) -> str:

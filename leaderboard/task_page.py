@@ -11,7 +11,6 @@ from mr_st.leaderboard.page_parts import (
     STATUS_WORDS,
     Around,
     Scale,
-    best_rows,
     compare_link,
     score_parts,
     table_link,
@@ -50,7 +49,7 @@ def task_page(board: Board, t: int, around: Around) -> dict[str, Any]:
     known = task_facts(task.name)
     texts = around.texts.get(t, Texts())
     twin = _twin(board, t)
-    best = best_rows(task)[:_COMPARED]
+    best = around.best[t][:_COMPARED]
     return {
         "title": task.label,
         "task": task,
@@ -97,7 +96,7 @@ def _facts(task: Task, known: Mapping[str, Any], texts: Texts) -> list[tuple[str
 def _results(board: Board, t: int, around: Around) -> dict[str, Any]:
     """The ranked models, best first; then what is not ranked and why; and the scale of their pictures."""
     task = board.tasks[t]
-    ranked = best_rows(task)
+    ranked = around.best[t]
     rows = [*ranked, *(row for row in sorted(task.status) if row not in set(ranked))]
     score_of = {
         row: result.metrics[task.main_metric]

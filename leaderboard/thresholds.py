@@ -6,9 +6,11 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from mr_st.leaderboard.page_parts import number, score_parts
+from markupsafe import Markup
+
+from mr_st.leaderboard.page_parts import number, score_cells, score_parts
 from mr_st.leaderboard.plain import short
-from mr_st.leaderboard.results import Result
+from mr_st.leaderboard.results import Result, Score
 
 __all__ = ["grade_name", "separability_table", "threshold_rows"]
 
@@ -42,7 +44,8 @@ def separability_table(result: Result | None, grades: Sequence[str]) -> dict[str
         )
     used = [i for i in range(len(_HEADS)) if any(row["figures"][i] is not None for row in rows)]
     for row in rows:
-        row["figures"] = [score_parts(row["figures"][i]) for i in used]
+        figures = row.pop("figures")
+        row["cells"] = score_cells(figures[i] for i in used)
     return {"heads": [_HEADS[i] for i in used], "rows": rows}
 
 
@@ -55,25 +58,25 @@ def _threshold(boundary: Mapping[str, Any], grades: Sequence[str]) -> dict[str, 
     grade = boundary["boundary"]
     name = grade_name(grades, grade)
     strata = [
-        {
-            "attribute": stratum["attribute"],
-            "name": stratum["name"],
-            "n": _count(stratum["n_queries"]),
-            "threshold": score_parts(stratum["threshold"]),
-            "own": _plain(stratum["f1_own"]),
-            "common": _plain(stratum["f1_common"]),
-            "lost": _plain(stratum["f1_lost_cross_fitted"]),
-        }
+        (
+            stratum["attribute"],
+            stratum["name"],
+            _count(stratum["n_queries"])
+            + score_cells(
+                (
+                    stratum["threshold"],
+                    *map(_alone, (stratum["f1_own"], stratum["f1_common"], stratum["f1_lost_cross_fitted"])),
+                )
+            ),
+        )
         for stratum in boundary["strata"]
     ]
+    f1s = map(_alone, (boundary["f1_cross_fitted"], boundary["f1_of_all"]))
     return {
         "grade": grade,
         "name": name if grade >= len(grades) - 1 else f"at least {name}",
-        "figures": [score_parts(boundary[key]) for key in ("threshold", "precision", "recall", "f1")],
-        "new": _plain(boundary["f1_cross_fitted"]),
-        "all": _plain(boundary["f1_of_all"]),
-        "n_positive": _count(boundary["n_positive"]),
-        "n_pairs": _count(boundary["n_pairs"]),
+        "threshold": score_parts(boundary["threshold"]),
+        "cells": score_cells([*(boundary[key] for key in ("precision", "recall", "f1")), *f1s]),
         "stability": _stability(boundary["strata"]),
         "strata": strata,
     }
@@ -91,9 +94,10 @@ def _stability(strata: Sequence[Mapping[str, Any]]) -> str:
     return f"Costs {number(lost)} F1 for {worst['attribute']} {worst['name']}, which wants a threshold of its own."
 
 
-def _plain(value: float | None) -> str:
-    return "–" if value is None else number(value)
+def _alone(value: float | None) -> Score | None:
+    """A figure without an interval."""
+    return None if value is None else (value, None, None, None)
 
 
-def _count(value: int | None) -> str:
-    return "–" if value is None else f"{value:,}"
+def _count(value: int | None) -> Markup:
+    return Markup(f'<td class="num">{"–" if value is None else format(value, ",")}</td>')

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from mr_st.errors import MrStError
-from mr_st.tasks.registry import OWN, list_tasks, task_class, task_home
+from mr_st.tasks.registry import list_tasks, task_class
 
 __all__ = ["FACTS", "task_facts"]
 
@@ -27,17 +27,22 @@ def task_facts(name: str) -> dict[str, Any]:
         >>> task_facts("WANDSReranking")["license"], task_facts("NoSuchRetrieval")
         ('mit', {})
     """
-    known = list_tasks()
+    known = _known()
     named = name if name in known else name.partition("-")[0]
     if named not in known:
         return {}
-    if task_home(named) == OWN:
-        return dict(_own_facts().get(named, {}))
+    if named in _own_facts():
+        return dict(_own_facts()[named])
     try:
         metadata = task_class(named).metadata.model_dump()
     except MrStError:
         return {}
     return {key: metadata[key] for key in FACTS if metadata.get(key) is not None}
+
+
+@cache
+def _known() -> frozenset[str]:
+    return frozenset(list_tasks())
 
 
 @cache
