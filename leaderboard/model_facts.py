@@ -14,7 +14,7 @@ __all__ = ["SIZES", "TEXTS", "card_facts", "meta_facts", "model_facts"]
 SIZES = ("n_parameters", "embed_dim", "max_tokens", "texts_per_second")
 """Facts that are numbers."""
 
-TEXTS = ("license", "adapted_from", "kind")
+TEXTS = ("license", "adapted_from", "kind", "hardware")
 """Facts that are text; ``training_datasets`` is a list of names."""
 
 _MOST_DATASETS = 500

@@ -146,6 +146,7 @@ def _model(model: Model, page: str | None) -> dict[str, Any]:
         "dim": facts.get("embed_dim"),
         "max_tokens": facts.get("max_tokens"),
         "texts_per_second": facts.get("texts_per_second"),
+        "hardware": _text(facts.get("hardware")),
         "base": _text(facts.get("adapted_from")),
         "license": _text(facts.get("license")),
         "training": _first(facts["training_datasets"]) if "training_datasets" in facts else None,

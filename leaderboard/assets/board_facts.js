@@ -13,10 +13,10 @@
 
   /** Columns: key, label, whether shown from the start, known(m), value(m) to sort by, text(m) or null where nobody says. */
   MR.boardFacts = (D) => {
-    const plain = (key, label, field, { usual = false, title = label, width = 7, text = (x) => x } = {}) => {
+    const plain = (key, label, field, { usual = false, title = label, width = 7, text = (x) => x, full } = {}) => {
       const value = (m) => D.models[m][field] ?? null;
       const number = D.models.some((x) => typeof x[field] === "number");
-      return { key, label, title, usual, width, number, value, known: (m) => value(m) !== null, text: (m) => (value(m) === null ? null : text(value(m))) };
+      return { key, label, title, usual, width, number, value, known: (m) => value(m) !== null, text: (m) => (value(m) === null ? null : text(value(m))), full };
     };
     const training = (m) => D.models[m].training ?? null;
     const trainingText = (m) => {
@@ -28,7 +28,7 @@
       plain("size", "Size", "n_parameters", { usual: true, title: "Parameters", width: 5.5, text: large }),
       plain("dim", "Dimensions", "dim", { usual: true, width: 6.5, text: String }),
       plain("tokens", "Max tokens", "max_tokens", { width: 5.5, text: (x) => x.toLocaleString("en") }),
-      plain("speed", "Texts/s", "texts_per_second", { title: "Texts encoded per second", width: 5.5, text: (x) => (x < 10 ? x.toFixed(1) : Math.round(x).toLocaleString("en")) }),
+      plain("speed", "Texts/s", "texts_per_second", { title: "Items encoded per second, on the machine that evaluated it", width: 5.5, full: (m) => D.models[m].hardware, text: (x) => (x < 10 ? x.toFixed(1) : Math.round(x).toLocaleString("en")) }),
       plain("kind", "Kind", "kind", { width: 6.5 }),
       plain("base", "Base model", "base", { width: 11 }),
       plain("license", "Licence", "license", { width: 7.5 }),

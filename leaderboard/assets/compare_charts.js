@@ -43,7 +43,11 @@
       const known = all.filter((row) => typeof board.models[row][field] === "number" && board.models[row][field] > 0), { box, node } = figure(title);
       const left = all.length - known.length, chosen = (row) => state.models.indexOf(row);
       const missing = state.models.filter((row) => all.includes(row) && !known.includes(row)).map((row) => LETTERS[chosen(row)]);
-      const note = left ? `${left} of ${all.length} models left out: ${unit} not known${missing.length ? ` (${missing.join(", ")} among them)` : ""}.` : "";
+      const machines = new Set(field === "texts_per_second" ? known.map((row) => board.models[row].hardware ?? "a machine that is not named") : []);
+      const note = [
+        left ? `${left} of ${all.length} models left out: ${unit} not known${missing.length ? ` (${missing.join(", ")} among them)` : ""}.` : "",
+        machines.size ? (machines.size === 1 ? `Measured on ${[...machines][0]}.` : `Measured on ${machines.size} different machines: only orders of magnitude compare.`) : "",
+      ].filter(Boolean).join(" ");
       const draw = async () => {
         if (!known.length) { nothing(box, all.length ? `The ${unit} is not known of any model on this task.` : `No model has ${metric.title} on this task.`); return; }
         const at = (list, row) => (list[row * n + state.task] === null ? null : list[row * n + state.task] / SCALE);

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,6 +28,7 @@ def encode(
     batch_size: int = 64,
     shard_size: int = 4096,
     show_progress: bool = False,
+    clock: Callable[[int, float], object] | None = None,
 ) -> np.ndarray:
     """Encode texts as queries or items, through the model's own prompts and routes, into memory.
 
@@ -42,6 +44,7 @@ def encode(
         batch_size: Texts in one forward pass.
         shard_size: Distinct texts in one shard: what a killed run loses at most.
         show_progress: Show a progress bar over the distinct texts.
+        clock: Called after each shard that was really encoded, with its number of texts and the seconds it took.
 
     Returns:
         float32 (n, d), row i for ``texts[i]``, every row of length 1.
@@ -69,13 +72,13 @@ def encode(
     with tqdm(total=len(distinct), desc=f"encode {side}", unit="text", disable=not show_progress) as progress:
         shards: Iterator[np.ndarray]
         if store is None:
-            shards = _made(encoder, distinct, places, shard_size, progress.update)
+            shards = _made(encoder, distinct, places, shard_size, progress.update, clock)
         else:
             stage = EncodeStage(
                 model, distinct, side, ShardFolder(store),
                 batch_size=batch_size, shard_size=shard_size, dtype="float32", ids=places,
             )  # fmt: skip
-            shards = (_kept_or_made(stage, shard, progress.update) for shard in range(len(stage.sizes)))
+            shards = (_kept_or_made(stage, shard, progress.update, clock) for shard in range(len(stage.sizes)))
         vectors: np.ndarray | None = None
         start = 0
         for shard in shards:
@@ -103,22 +106,37 @@ class _FirstPlaces(Sequence[str]):
 
 
 def _made(
-    encoder: TextEncoder, texts: list[str], places: Sequence[str], size: int, advance: Callable[[int], object]
+    encoder: TextEncoder,
+    texts: list[str],
+    places: Sequence[str],
+    size: int,
+    advance: Callable[[int], object],
+    clock: Callable[[int, float], object] | None,
 ) -> Iterator[np.ndarray]:
     for start in range(0, len(texts), size):
         part = places[start : start + size]
-        yield encoder.unit_vectors(texts[start : start + size], part.__getitem__, advance=advance)
+        begun = time.perf_counter()
+        vectors = encoder.unit_vectors(texts[start : start + size], part.__getitem__, advance=advance)
+        if clock is not None:
+            clock(len(vectors), time.perf_counter() - begun)
+        yield vectors
 
 
-def _kept_or_made(stage: EncodeStage, shard: int, advance: Callable[[int], object]) -> np.ndarray:
+def _kept_or_made(
+    stage: EncodeStage, shard: int, advance: Callable[[int], object], clock: Callable[[int, float], object] | None
+) -> np.ndarray:
     kept = stage.read(shard)
     if kept is not None:
         advance(len(kept))
         return kept
+    begun = time.perf_counter()
     stage.run(shard, advance)
+    seconds = time.perf_counter() - begun
     made = stage.read(shard)
     if made is None:
         raise MrStError(f"{stage.folder.url}: a shard cannot be read after writing it; check the disk and run again")
+    if clock is not None:
+        clock(len(made), seconds)
     return made
 
 

@@ -10,6 +10,7 @@ import numpy as np
 
 from mr_st.encoding import encode, prompt_of
 from mr_st.errors import UsageError
+from mr_st.evaluation.encoding_speed import EncodingSpeed
 from mr_st.evaluation.naming import model_facts, model_identity
 from mr_st.evaluation.scoring import pair_similarities
 from mr_st.evaluation.vector_memory import VectorMemory
@@ -62,7 +63,8 @@ class BiEncoder:
         self._memory = VectorMemory(self._encode, memory)
         self._state = _state_of(model)
         self.name, self.revision = model_identity(model, name, revision)
-        self.facts = model_facts(model)
+        self._facts = model_facts(model)
+        self._speed = EncodingSpeed(model)
         self.settings: dict[str, Any] = {
             "kind": "bi-encoder",
             "model": self.revision,
@@ -70,6 +72,11 @@ class BiEncoder:
             "prompts": {"query": prompt_of(model, "query"), "item": prompt_of(model, "item")},
             "max_seq_length": getattr(model, "max_seq_length", None),
         }
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What is known of the model; where it has encoded enough items here, how fast and on what."""
+        return self._facts | self._speed.facts()
 
     def search(self, collection: Collection, k: int) -> TopK:
         """The best ``k`` items of each query."""
@@ -91,7 +98,10 @@ class BiEncoder:
         return self._memory.vectors(texts, side)
 
     def _encode(self, texts: list[str], side: Side) -> np.ndarray:
-        return encode(self.model, texts, side, self.store, self.batch_size, show_progress=self.show_progress)
+        return encode(
+            self.model, texts, side, self.store, self.batch_size,
+            show_progress=self.show_progress, clock=self._speed.add if side == "item" else None,
+        )  # fmt: skip
 
 
 def _state_of(model: Any) -> Any:

@@ -49,6 +49,20 @@ def test_tasks_twins_and_both_calls_of_an_evaluation_share_each_vector(dataset) 
     assert sorted(model.asked["item"]) == sorted(full.item_texts + other.item_texts)
 
 
+def test_the_speed_is_of_the_items_that_were_really_encoded(tmp_path, model) -> None:
+    items = [f"item {number}" for number in range(300)]
+    first, again = (BiEncoder(model, "test/model", "1", store=tmp_path) for _ in range(2))
+    assert "texts_per_second" not in first.facts
+    first.vectors(items, "query")
+    first.vectors(items[:200], "item")
+    assert "texts_per_second" not in first.facts  # too few to tell
+    first.vectors(items, "item")
+    assert first.facts["texts_per_second"] > 0
+    assert "cpu" in first.facts["hardware"]
+    again.vectors(items, "item")  # out of the store
+    assert "texts_per_second" not in again.facts
+
+
 def test_a_text_of_the_other_side_is_another_vector() -> None:
     model = Counting()
     system = BiEncoder(model, "test/counting", "1")  # type: ignore[arg-type]
