@@ -15,12 +15,12 @@ from urllib.parse import urlsplit
 from mr_st.errors import MrStError, UsageError
 
 __all__ = [
-    "HubUnreachableError",
     "check_downloads",
     "file_digests",
     "hub_endpoint",
     "hub_session",
     "is_hub_id",
+    "is_unreachable",
     "license_terms",
     "one_line",
     "raise_hub_error",
@@ -33,10 +33,6 @@ _LICENSES = {
     "mpl-2.0", "odc-by", "odbl", "openrail", "unlicense", "gemma", "llama3.1", "llama3.2",
 }  # fmt: skip
 _MESSAGE_LENGTH = 240  # how much of the Hub's own words an error repeats
-
-
-class HubUnreachableError(MrStError):
-    """The Hub cannot be asked: no network, no answer, or HF_HUB_OFFLINE is set."""
 
 
 def hub_endpoint() -> str:
@@ -71,11 +67,16 @@ def hub_session(
         timeout: Seconds without a byte after which a request is given up; the client itself would wait for ever.
         announce: Told what the client warns of: that it waits and tries again, what the Hub remarks on a card.
         show_progress: Leave the client's progress bars as they are; else there are none.
+
+    Raises:
+        UsageError: HF_ENDPOINT holds more than an address.
     """
     from huggingface_hub import constants
     from huggingface_hub.utils import disable_progress_bars, get_session
 
+    hub_endpoint()
     made = logging.getLogRecordFactory()
+    secrets = _secrets(token)
 
     def record_without_tokens(*args: Any, **kwargs: Any) -> logging.LogRecord:
         record = made(*args, **kwargs)
@@ -83,11 +84,11 @@ def hub_session(
             text = record.getMessage()
         except (TypeError, ValueError):
             return record
-        clean = without_tokens(text, token)
+        clean = _without(text, secrets)
         if clean != text:
             record.msg, record.args = clean, ()
         if record.exc_info:
-            record.exc_text = without_tokens(logging.Formatter().formatException(record.exc_info), token)
+            record.exc_text = _without(logging.Formatter().formatException(record.exc_info), secrets)
         return record
 
     session = get_session()
@@ -197,11 +198,11 @@ def raise_hub_error(
         )
     if what is None:
         raise error
-    kind = HubUnreachableError if _is_unreachable(error) else MrStError
-    raise kind(f"{repo_id} on {hub_endpoint()}, {step}: {what}{f'; {note}' if note else ''}") from None
+    raise MrStError(f"{repo_id} on {hub_endpoint()}, {step}: {what}{f'; {note}' if note else ''}") from None
 
 
-def _is_unreachable(error: Exception) -> bool:
+def is_unreachable(error: Exception) -> bool:
+    """Whether what the client raised says that the Hub cannot be asked: no network, no answer, HF_HUB_OFFLINE."""
     from huggingface_hub.errors import HfHubHTTPError, HTTPError, OfflineModeIsEnabled
 
     if isinstance(error, HfHubHTTPError):
@@ -267,21 +268,26 @@ def without_tokens(text: str, token: str | None = None) -> str:
         >>> without_tokens("PUT https://me:pw@host/x?Signature=abc with Bearer xyz", "pw")
         'PUT https://[token]@host/x?[...] with [token]'
     """
+    return _without(text, _secrets(token))
+
+
+def _without(text: str, secrets: tuple[str, ...]) -> str:
     text = re.sub(r"(?i)(https?://)[^\s/@'\"]+@", r"\1[token]@", text)
     text = re.sub(r"(?i)(https?://[^\s?'\"<>]+\?)[^\s'\"<>]+", r"\1[...]", text)
-    for secret in (token, _token_in_use()):
-        if secret:
-            text = text.replace(secret, "[token]")
+    for secret in secrets:
+        text = text.replace(secret, "[token]")
     return re.sub(r"(hf_[A-Za-z0-9]{6,}|Bearer\s+(?!\[)[^\s'\"]+)", "[token]", text)
 
 
-def _token_in_use() -> str | None:
+def _secrets(token: str | None) -> tuple[str, ...]:
+    """The token that was given and the one that the client finds."""
     from huggingface_hub import get_token
 
     try:
-        return get_token()
+        found = get_token()
     except Exception:  # a token that cannot be had cannot be told either
-        return None
+        found = None
+    return tuple(secret for secret in (token, found) if secret)
 
 
 def one_line(text: str, token: str | None = None) -> str:

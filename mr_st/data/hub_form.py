@@ -10,7 +10,7 @@ from mr_st.data.dataset_card import dataset_card
 from mr_st.data.schema import TABLES
 from mr_st.data.storage import SETTINGS_FILE, save_folder
 from mr_st.errors import UsageError
-from mr_st.hub_client import is_hub_id, raise_hub_error
+from mr_st.hub_client import hub_session, is_hub_id, one_line, raise_hub_error
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi
@@ -23,6 +23,7 @@ HUB_FILES = (SETTINGS_FILE, *(f"{table}.parquet" for table in TABLES))
 """What of a repository is read; README.md is for people and the viewer."""
 
 _OFFLINE = "unset it to push, or save to a folder"
+_PATIENCE = 120.0  # seconds without an answer
 
 
 def push_dataset(
@@ -57,7 +58,7 @@ def push_dataset(
     token = token or None
     api = HfApi(token=token, library_name="mr_st")
     step = "creating the repository"
-    with tempfile.TemporaryDirectory() as temporary:
+    with tempfile.TemporaryDirectory() as temporary, hub_session(token, show_progress=True):
         folder = save_folder(dataset, Path(temporary) / "dataset")
         (folder / "README.md").write_text(dataset_card(dataset, repo_id), encoding="utf-8")
         try:
@@ -66,7 +67,8 @@ def push_dataset(
                 step = "creating the branch"
                 api.create_branch(repo_id, repo_type="dataset", branch=str(revision), exist_ok=True)
             step = "looking at the repository"
-            stale = _check_repository(api, repo_id, revision, private) - {path.name for path in folder.iterdir()}
+            head, known = _check_repository(api, repo_id, revision, private)
+            stale = known - {path.name for path in folder.iterdir()}
             step = "committing"
             operations = [CommitOperationAdd(path.name, str(path)) for path in sorted(folder.iterdir())]
             info = api.create_commit(
@@ -75,17 +77,18 @@ def push_dataset(
                 commit_message=commit_message or f"Push {dataset.name}",
                 repo_type="dataset",
                 revision=revision,
+                parent_commit=head,
             )
         except UsageError:
             raise
         except Exception as error:
             raise_hub_error(error, repo_id, step, token, _OFFLINE)
-    return str(info.commit_url)
+    return one_line(str(info.commit_url), token)
 
 
-def _check_repository(api: HfApi, repo_id: str, revision: str | None, private: bool) -> set[str]:
-    """The data files that an earlier push left; refuses a repository that holds anything else."""
-    info = api.dataset_info(repo_id, revision=revision)
+def _check_repository(api: HfApi, repo_id: str, revision: str | None, private: bool) -> tuple[str | None, set[str]]:
+    """The commit that stands there and the data files of an earlier push; refuses a repository of anything else."""
+    info = api.dataset_info(repo_id, revision=revision, timeout=_PATIENCE)
     if private and not info.private:
         raise UsageError(
             f"{repo_id}: the repository exists and is public, and private was asked for; make it private in its "
@@ -99,4 +102,4 @@ def _check_repository(api: HfApi, repo_id: str, revision: str | None, private: b
             f"{repo_id}: the repository holds something else than a dataset of ours ({ascii(found)[1:-1]}); "
             "choose another id"
         )
-    return files & set(HUB_FILES)
+    return info.sha, files & set(HUB_FILES)

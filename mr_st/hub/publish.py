@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from mr_st.errors import MrStError, UsageError
 from mr_st.hub.publish_files import Files, check_target_folder, collect_files, size_of, write_folder
-from mr_st.hub_client import HubUnreachableError, hub_endpoint, hub_session, one_line
+from mr_st.hub_client import hub_endpoint, hub_session, one_line
 
 if TYPE_CHECKING:
     from mr_st.hub.publish_hub import Target
@@ -140,7 +140,7 @@ def _to_hub(
 ) -> Publication:
     from huggingface_hub import HfApi
 
-    from mr_st.hub.publish_hub import plan_publication, send
+    from mr_st.hub.publish_hub import HubUnreachableError, plan_publication, send
     from mr_st.hub.publish_record import MARK
 
     api = HfApi(token=target.token, library_name="mr_st")

@@ -11,15 +11,19 @@ from typing import TYPE_CHECKING, Any
 from mr_st.errors import MrStError, UsageError
 from mr_st.hub.publish_files import Files, size_of
 from mr_st.hub.publish_record import MARK, Mark, Sent, read_sent, remember
-from mr_st.hub_client import file_digests, hub_endpoint, one_line, raise_hub_error
+from mr_st.hub_client import file_digests, hub_endpoint, is_unreachable, one_line, raise_hub_error
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi
 
-__all__ = ["HubPlan", "Target", "plan_publication", "send"]
+__all__ = ["HubPlan", "HubUnreachableError", "Target", "plan_publication", "send"]
 
 _OFFLINE = "unset it to publish, or publish to a folder"
 _NAMED = 3  # files that a refusal names
+
+
+class HubUnreachableError(MrStError):
+    """The Hub cannot be asked: no network, no answer, or HF_HUB_OFFLINE is set."""
 
 
 @dataclass(frozen=True)
@@ -88,12 +92,16 @@ def plan_publication(api: HfApi, files: Files, model_dir: Path, target: Target) 
 
     Raises:
         UsageError: what stands there is somebody else's, or newer, and ``overwrite`` is not set.
-        MrStError: the Hub refused, or cannot be reached.
+        HubUnreachableError: the Hub cannot be reached.
+        MrStError: the Hub refused.
     """
     try:
         remote = _look(api, target)
     except Exception as error:
-        raise_hub_error(error, target.repo_id, "looking at the repository", target.token, _OFFLINE)
+        try:
+            raise_hub_error(error, target.repo_id, "looking at the repository", target.token, _OFFLINE)
+        except MrStError as told:
+            raise (HubUnreachableError(str(told)) if is_unreachable(error) else told) from None
     if target.private and remote.exists and not remote.is_private:
         raise UsageError(
             f"{target.repo_id}: the repository exists and is public, and private was asked for; make it private in "
@@ -211,7 +219,7 @@ def send(api: HfApi, files: Files, plan: HubPlan, model_dir: Path, target: Targe
     Raises:
         MrStError: the Hub refused, or cannot be reached; the branch stands as it was, which the message says.
     """
-    repo_id, remote, note = target.repo_id, plan.remote, ""
+    repo_id, remote, note = target.repo_id, plan.remote, "nothing was changed there"
     if plan.is_done:
         _remember(model_dir, target, Sent(plan.mark.content, remote.head, remote.head))
         return f"{hub_endpoint()}/{repo_id}/commit/{remote.head}"
@@ -219,6 +227,7 @@ def send(api: HfApi, files: Files, plan: HubPlan, model_dir: Path, target: Targe
     head = remote.head
     try:
         if not remote.exists:
+            note = ""
             repo_id = api.create_repo(repo_id, private=target.private, exist_ok=True).repo_id
             note = "the new repository stands empty, the same command completes it"
             step = "looking at the new repository"
@@ -226,15 +235,27 @@ def send(api: HfApi, files: Files, plan: HubPlan, model_dir: Path, target: Targe
         if not remote.has_branch and target.branch != "main" and not target.create_pr:
             step = "creating the branch"
             api.create_branch(repo_id, branch=target.branch, revision=head, exist_ok=True)
-            note = note or f"the new branch {target.branch} stands as main does, the same command completes it"
+            note = f"the new branch {target.branch} holds no new model yet, the same command completes it"
         step = "committing"
         mark = Mark(plan.mark.content, head, plan.mark.files)
         _remember(model_dir, target, Sent(mark.content, head, None))
         info = _commit(api, {**files, MARK: mark.to_bytes()}, plan.changes, repo_id, head, target, message)
     except Exception as error:
+        if step == "committing" and not _is_surely_not_there(error):
+            note = "whether the commit arrived is not known, the same command finds out and completes it"
         raise_hub_error(error, repo_id, step, target.token, _OFFLINE, note)
     _remember(model_dir, target, Sent(mark.content, head, str(info.oid)))
     return one_line(str(info.pr_url or info.commit_url), target.token)
+
+
+def _is_surely_not_there(error: Exception) -> bool:
+    """Whether a commit that ended so did not happen: the Hub said no, or a large file did not get there."""
+    from json import JSONDecodeError
+
+    status = getattr(getattr(error, "response", None), "status_code", None)
+    if status is not None:
+        return status < 500
+    return isinstance(error, (ValueError, RuntimeError)) and not isinstance(error, JSONDecodeError)
 
 
 def _remember(model_dir: Path, target: Target, sent: Sent) -> None:

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
+from importlib import metadata
 from pathlib import Path
 
 import numpy as np
 import pytest
-from loopback_hub import TOKEN, run_client
+from loopback_hub import TOKEN, client_environment, run_client
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 _PUBLISH = """
 import json, sys
@@ -21,19 +26,40 @@ for destination, options in json.loads(sys.argv[2]):
 """
 
 _LOAD = """
-import sys
-class NoMrSt:
-    def find_spec(self, name, path=None, target=None):
-        if name == "mr_st" or name.startswith("mr_st."):
-            raise ImportError("mr_st is blocked here")
-sys.meta_path.insert(0, NoMrSt())
+import importlib.util, sys
+sys.path.append(sys.argv[1])
+assert not any(importlib.util.find_spec(name) for name in ("mr_st", "mteb", "polars", "usearch", "pytest"))
 import numpy as np
 from sentence_transformers import SentenceTransformer
-model = SentenceTransformer(sys.argv[1])
-queries, items = model.encode_query(["red shoes", "usb cable"]), model.encode_document(["mug. Category: home"])
-np.save(sys.argv[2], np.concatenate([queries, items]))
-assert not [m for m in sys.modules if m.startswith("mr_st")]
+for number, revision in enumerate(sys.argv[4:]):
+    model = SentenceTransformer(sys.argv[2], revision=revision)
+    queries, items = model.encode_query(["red shoes", "usb cable"]), model.encode_document(["mug. Category: home"])
+    np.save(f"{sys.argv[3]}/{number}.npy", np.concatenate([queries, items]))
 """
+
+
+def only(distribution: str, folder: Path) -> Path:
+    """A folder to import from that holds a distribution and what it requires, and nothing else that is installed."""
+    folder.mkdir()
+    waiting, seen = [distribution], set()
+    while waiting:
+        name = canonicalize_name(waiting.pop())
+        if name in seen:
+            continue
+        seen.add(name)
+        try:
+            found = metadata.distribution(name)
+        except metadata.PackageNotFoundError:
+            continue  # for another platform
+        for path in {file.parts[0] for file in found.files or []} - {"..", "__pycache__"}:
+            link = folder / path
+            if not link.exists():
+                link.symlink_to(Path(str(found.locate_file(path))))
+        for line in found.requires or []:
+            requirement = Requirement(line)
+            if requirement.marker is None or requirement.marker.evaluate({"extra": ""}):
+                waiting.append(requirement.name)
+    return folder
 
 
 def publish(hub, tmp_path: Path, model_dir: Path, *calls, token: str | None = TOKEN) -> list[str]:
@@ -61,13 +87,27 @@ def test_published_in_one_commit_and_loaded_by_id_without_mr_st(hub, tmp_path, m
     assert any(f.startswith("results/") and f.endswith("per_query.parquet") for f in files)
     assert b'SentenceTransformer("org/tiny")' in files["README.md"]
 
-    loaded = run_client(hub.endpoint, tmp_path, _LOAD, "org/tiny", str(tmp_path / "vectors.npy"))
-    assert loaded.returncode == 0, loaded.stderr
     model = SentenceTransformer(str(model_dir))
-    expected = np.concatenate(
-        [model.encode_query(["red shoes", "usb cable"]), model.encode_document(["mug. Category: home"])]
-    )
-    np.testing.assert_allclose(np.load(tmp_path / "vectors.npy"), expected, atol=1e-6)
+    expected = vectors_of(model)
+    first = repository.branches["main"]
+    model[0].auto_model.embeddings.word_embeddings.weight.data += 0.1
+    model.save(str(model_dir), create_model_card=False)
+    publish(hub, tmp_path, model_dir, ("org/tiny", {}))
+    assert vectors_of(model).max() != expected.max()
+
+    place = only("sentence-transformers", tmp_path / "site")
+    loaded = subprocess.run(
+        [sys.executable, "-I", "-S", "-c", _LOAD, place, "org/tiny", tmp_path, "main", first],
+        env=client_environment(hub.endpoint, tmp_path), capture_output=True, text=True, timeout=120,
+    )  # fmt: skip
+    assert loaded.returncode == 0, loaded.stderr
+    np.testing.assert_allclose(np.load(tmp_path / "0.npy"), vectors_of(model), atol=1e-6)
+    np.testing.assert_allclose(np.load(tmp_path / "1.npy"), expected, atol=1e-6)
+
+
+def vectors_of(model) -> np.ndarray:
+    queries = model.encode_query(["red shoes", "usb cable"])
+    return np.concatenate([queries, model.encode_document(["mug. Category: home"])])
 
 
 def test_dry_run_again_private_branch_and_pull_request(hub, tmp_path, model_dir):

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from mr_st.hub_client import raise_hub_error
+from mr_st.hub_client import check_downloads, hub_session, raise_hub_error
 
 __all__ = ["OFFLINE_MEND", "HubCommit", "fetch", "look"]
 
@@ -50,7 +50,8 @@ def look(repo_id: str, revision: str | None, token: str | None, patterns: Sequen
 
     step = "reading the dataset" + ("" if Path(repo_id).exists() else " (there is no such path here)")
     try:
-        info = HfApi(token=token, library_name="mr_st").dataset_info(repo_id, revision=revision)
+        with hub_session(token):
+            info = HfApi(token=token, library_name="mr_st").dataset_info(repo_id, revision=revision, timeout=120.0)
     except OfflineModeIsEnabled as error:
         try:
             folder = Path(
@@ -85,7 +86,10 @@ def fetch(commit: HubCommit, patterns: Sequence[str], token: str | None) -> Path
         return Path(folder)
 
     try:
-        folder = download(commit.revision)  # by its name, so that the cache knows what the name stood for
-        return folder if folder.name == commit.sha else download(commit.sha)
+        with hub_session(token, show_progress=True):
+            folder = download(commit.revision)  # by its name, so that the cache knows what the name stood for
+            folder = folder if folder.name == commit.sha else download(commit.sha)
+        check_downloads(folder, commit.repo_id)
+        return folder
     except Exception as error:
         raise_hub_error(error, commit.repo_id, "downloading", token, OFFLINE_MEND)
