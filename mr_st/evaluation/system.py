@@ -22,7 +22,8 @@ class System(Protocol):
         revision: Content hash of all that changes what it finds (weights, prompts, fusion weights, k1, ...); no place
             where things happen to lie, no batch size, no device.
         settings: JSON-ready: ``kind`` and what the revision is a hash of, for a reader. It stands in the protocol.
-        facts: What MTEB's model_meta.json says besides name and revision, e.g. ``embed_dim``, ``n_parameters``.
+        facts: What MTEB's model_meta.json says besides name and revision, e.g. ``embed_dim``, ``n_parameters``; for
+            a bi-encoder also how fast it encoded, and on what.
         gives_similarities: Whether :meth:`score_pairs` gives similarities, comparable between queries: only then have
             margins, histograms and thresholds a meaning (a bi-encoder's and a cross-encoder's are, BM25's are not).
     """
@@ -30,8 +31,12 @@ class System(Protocol):
     name: str
     revision: str
     settings: dict[str, Any]
-    facts: dict[str, Any]
     gives_similarities: bool
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """See above; a plain attribute does as well."""
+        ...
 
     def search(self, collection: Collection, k: int) -> TopK:
         """The best ``k`` of the collection's items for each of its queries; equal scores: lower item row first."""
