@@ -22,6 +22,7 @@ from mr_st.cli import (
     results,
     search,
     separability,
+    shrink,
     side_by_side,
     tasks,
 )
@@ -62,6 +63,7 @@ annotate.add_to(app)
 evaluate.add_to(app)
 compare.add_to(app)
 separability.add_to(app)
+shrink.add_to(app)
 side_by_side.add_to(app)
 publish.add_to(app)
 models.add_to(app)
