@@ -121,7 +121,9 @@ def build_site(
         texts, unused = load_texts(board, data)
         left_out += [*board.left_out, *unused]
         _write_site(out, board, texts, card_of, title, left_out, progress)
-    cells = Counter(task.status.get(row, "missing") for task in board.tasks for row in range(len(board.models)))
+    cells: Counter[str] = Counter(
+        task.status.get(row, "missing") for task in board.tasks for row in range(len(board.models))
+    )
     return BuiltSite(Path(out_dir) / FIRST_PAGE, len(board.models), len(board.tasks), dict(cells), left_out)
 
 
@@ -209,11 +211,11 @@ def _plain_rows(board: Board) -> list[dict[str, str]]:
         found = [(row, score) for row in task.cells if (score := _score(task, row)) is not None]
         found.sort(key=lambda pair: (task.status[pair[0]] != "ok", -pair[1][0]))
         for row, (value, low, high, _) in found[:_PLAIN_ROWS]:
-            score = f"{value:.3f}" + ("" if low is None else f" ({low:.3f} to {high:.3f})")
+            text = f"{value:.3f}" + ("" if low is None else f" ({low:.3f} to {high:.3f})")
             if task.status[row] != "ok":
-                score += f" ({task.status[row]}: {task.notes[row]})"
+                text += f" ({task.status[row]}: {task.notes[row]})"
             rows.append(
-                {"task": task.label, "model": board.models[row].label, "metric": metric_label(name), "score": score}
+                {"task": task.label, "model": board.models[row].label, "metric": metric_label(name), "score": text}
             )
         if len(found) > _PLAIN_ROWS:
             rows.append({"task": task.label, "model": f"and {len(found) - _PLAIN_ROWS:,} more"} | _NO_SCORE)

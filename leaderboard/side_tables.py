@@ -81,7 +81,7 @@ def read_queries(
         ids = table["query_id"].combine_chunks().cast(pa.string())
         values = {name: _numbers(table[name]) for name in wanted if pa.types.is_floating(table[name].type)}
         names = [name for name in _ATTRIBUTES if name in there] if wants_attributes(ids) else []
-        extra = file.read(names, use_threads=False) if names else None
+        extra = file.read(names, use_threads=False) if names else table
         attributes = {name: _texts(extra[name]) for name in names}
     except _DAMAGED:
         return None

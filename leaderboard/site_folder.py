@@ -62,8 +62,8 @@ def _put_in_place(site: Path, out: Path) -> None:
             )
     write_json(out / LIST, {"files": sorted({*new, *old})})
     (out / FIRST_PAGE).unlink(missing_ok=True)
-    for folder in sorted({(out / name).parent for name in new}):
-        folder.mkdir(parents=True, exist_ok=True)
+    for parent in sorted({(out / name).parent for name in new}):
+        parent.mkdir(parents=True, exist_ok=True)
     for name in sorted(new, key=lambda name: name == FIRST_PAGE):
         os.replace(site / name, out / name)
     for name in sorted(old - set(new)):
