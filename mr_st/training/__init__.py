@@ -16,6 +16,7 @@ _HOME = {
     "StageConfig": "config",
     "StageResult": "stage",
     "TrainingProgress": "callbacks",
+    "average_models": "averaging",
     "fit_cross_encoder": "annotator",
     "fit_llm_annotator": "llm_annotator",
     "load_loss": "loss_files",
@@ -28,6 +29,7 @@ __all__ = sorted(_HOME)
 
 if TYPE_CHECKING:
     from mr_st.training.annotator import fit_cross_encoder
+    from mr_st.training.averaging import average_models
     from mr_st.training.callbacks import EvaluateEvenly, SaveLossParameters, TrainingProgress
     from mr_st.training.chat_export import ChatExport, write_chat_jsonl
     from mr_st.training.checkpoints import MarkComplete
