@@ -15,6 +15,7 @@ __all__ = ["plot_shrink"]
 
 _MARKERS = {"float32": "o", "float16": "s", "int8": "^", "binary": "D"}
 _COLOURS = {"float32": OKABE_ITO[2], "float16": OKABE_ITO[5], "int8": OKABE_ITO[3], "binary": OKABE_ITO[0]}
+_STEP = 1.06  # between settings of one size that would hide each other
 
 
 def plot_shrink(found: Mapping[str, Any]) -> Figure:
@@ -25,39 +26,39 @@ def plot_shrink(found: Mapping[str, Any]) -> Figure:
     """
     figure, ((axes,),) = panel_grid(1, 8.6, panel_height=5.2)
     rows = [row for row in found["settings"] if row["encoder"] == "float32"]
-    full = rows[0]["metrics"][found["metric"]]["value"]
+    full = rows[0]["metrics"][found["metric"]]["value"] or 1.0
     least = -found["recommendation"]["most_lost"]
     axes.axhspan(least, -least, color="#EEEEEE", zorder=0)
     axes.axhline(0, color="#555555", linewidth=0.8, linestyle="--", zorder=1)
-    at_size: dict[int, int] = {}
-    for row in rows:
-        size = row["bytes_per_vector"]
-        beside = at_size[size] = at_size.get(size, -1) + 1
-        x = size * 1.045**beside  # settings of one size stand side by side
-        change = row["difference"] or {"value": 0.0, "low": None, "high": None}
-        value = change["value"] / full
-        low, high = (None if change[key] is None else change[key] / full for key in ("low", "high"))
+    changes = [row["difference"] or {"value": 0.0, "low": None, "high": None} for row in rows]
+    shares = [[None if one[key] is None else one[key] / full for key in ("value", "low", "high")] for one in changes]
+    lowest = min(share for of_row in shares for share in of_row if share is not None)
+    near = max(0.05, -lowest) / 25
+    placed: list[tuple[float, float]] = []
+    for row, (value, low, high) in zip(rows, shares, strict=True):
+        x, y = float(row["bytes_per_vector"]), float(value or 0.0)
+        while any(abs(y - other_y) < near and max(x, other_x) / min(x, other_x) < _STEP for other_x, other_y in placed):
+            x *= _STEP
+        placed.append((x, y))
         colour = _COLOURS[row["dtype"]]
-        if low is not None:
+        if low is not None and high is not None:
             axes.plot([x, x], [low, high], color=colour, linewidth=1.4, alpha=0.8)
-        kept = row["rescored_with"] is None
-        axes.plot(
-            x, value, _MARKERS[row["dtype"]], color=colour, markersize=7, markerfacecolor=colour if kept else "white"
-        )
+        inside = colour if row["rescored_with"] is None else "white"
+        axes.plot(x, y, _MARKERS[row["dtype"]], color=colour, markersize=7, markerfacecolor=inside)
+        steep = y > 2 * least  # many settings cost nothing: their names stand aslant above the line
+        left = row["dtype"] == "int8" and not steep
         axes.annotate(
-            row["name"],
-            (x, value),
-            xytext=(5, 4 if beside % 2 == 0 else -11),
-            textcoords="offset points",
-            fontsize=7.5,
-        )
+            row["name"], (x, y), xytext=(0, 7) if steep else (-6 if left else 6, -3), textcoords="offset points",
+            fontsize=7.5, rotation=50 if steep else 0, rotation_mode="anchor", ha="right" if left else "left",
+        )  # fmt: skip
     axes.set_xscale("log", base=2)
     sizes = sorted({row["bytes_per_vector"] for row in rows})
-    axes.set_xlim(sizes[0] / 1.3, sizes[-1] * 1.75)
-    shown = [size for size, after in zip(sizes, [*sizes[1:], 0], strict=True) if not 0 < after < 1.25 * size]
+    axes.set_xlim(sizes[0] / 1.9, sizes[-1] * 1.9)
+    axes.set_ylim(lowest - 2 * near, max(0.05, -lowest) * 0.36)
+    shown = sorted({row["bytes_searched"] for row in rows if row["rescored_with"] is None})
     axes.set_xticks(shown, [f"{size:,}" for size in shown])
     axes.minorticks_off()
-    axes.yaxis.set_major_formatter(lambda share, _: f"{share:+.1%}")
+    axes.yaxis.set_major_formatter(lambda share, _: f"{100 * share:+g} %" if abs(share) > 1e-9 else "0")
     axes.set_xlabel("bytes a vector, with what is kept for rescoring")
     axes.set_ylabel(f"{metric_label(found['metric'])} against full float32, {full:.3f}")
     axes.set_title(f"{found['model']['name']} on {found['task']}", fontsize=11)
