@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from mr_st.errors import UsageError
 from mr_st.grades import THREE_GRADES
-from mr_st.hub.card_limits import measured_limits
+from mr_st.hub.card_limits import measured_limits, not_better
 from mr_st.hub.card_metadata import card_metadata, check_card
 from mr_st.hub.card_provenance import (
     annotator_facts,
@@ -130,7 +130,7 @@ def build_card(
         prompts=sorted(facts.prompts.items()),
         thresholds=threshold_tables(own),
         tables=result_tables(arms, primary, name),
-        comparisons=comparison_table(compared),
+        comparisons=comparison_table(compared, primary),
         separability=separability_tables(own),
         plots=_plots(model_dir, plots or {}),
         shrink=shrink_part(model_dir, shrink),
@@ -143,7 +143,8 @@ def build_card(
         annotator=annotator_facts(annotator, settings),
         has_recipe_file=(Path(model_dir) / "recipe.yaml").is_file(),
         recipe=_recipe_block(recipe),
-        limits=[*measured_limits(arms, primary, compared, data, mining, annotator), *limits],
+        not_better=not_better(arms, primary, compared),
+        limits=[*measured_limits(arms, primary, data, mining, annotator), *limits],
         version=__version__,
     )
     body = re.sub(r"\n{3,}", "\n\n", body)
@@ -191,7 +192,7 @@ def _fact_table(
         "Licence": license,
     }
     known = [(name, text) for name, text in rows.items() if text]
-    return table(["", ""], known) if known else None
+    return table(known[0], known[1:]) if known else None
 
 
 def _smaller_dims(recipe: Mapping[str, Any]) -> str:

@@ -12,22 +12,22 @@ from mr_st.text.markdown import number, p_value, signed
 if TYPE_CHECKING:
     from mr_st.evaluation import Comparison, GradedReport
 
-__all__ = ["measured_limits"]
+__all__ = ["measured_limits", "not_better"]
 
 _FEW_QUERIES = 200
+_CONTROLS = {"base": "its base", "control": "stage 1 trained on for as many steps"}
 
 
 def measured_limits(
     arms: Mapping[str, Sequence[GradedReport]],
     primary: str | None,
-    comparisons: Mapping[tuple[str, str], Mapping[str, Comparison]],
     data: Mapping[str, Any] | None,
     mining: Mapping[str, Any] | None,
     annotator: Mapping[str, Any] | None,
 ) -> list[str]:
-    """One sentence a limit, those that decide about using the model at all first."""
+    """One sentence a limit; :func:`not_better` stands elsewhere on the card."""
     reports = list(arms.get(primary or "", []))
-    limits = [*_not_better(reports, primary, comparisons), *_weak_labels(mining, annotator)]
+    limits = _weak_labels(mining, annotator)
     for report in reports:
         n = max((interval.n for interval in report.metrics.values()), default=0)
         if 0 < n < _FEW_QUERIES:
@@ -43,22 +43,23 @@ def measured_limits(
     return limits
 
 
-def _not_better(
-    reports: Sequence[GradedReport],
+def not_better(
+    arms: Mapping[str, Sequence[GradedReport]],
     primary: str | None,
     comparisons: Mapping[tuple[str, str], Mapping[str, Comparison]],
 ) -> list[str]:
-    found = comparisons.get((primary or "", "base"), {})
+    """Than what the model is not shown to rank better, of what it should."""
+    reports = arms.get(primary or "", [])
     metric = reports[0].main_metric if reports else ""
-    if metric not in found:
-        return []
-    c = found[metric]
-    if c.low > 0:
-        return []
-    return [
-        f"Not shown to rank better than its base: {metric_label(metric)} differs by {signed(c.difference)} "
-        f"({signed(c.low)} to {signed(c.high)}, p {p_value(c.p_value)})."
-    ]
+    limits = []
+    for control, what in _CONTROLS.items():
+        c = comparisons.get((primary or "", control), {}).get(metric)
+        if c is not None and not c.low > 0:
+            limits.append(
+                f"Not shown to rank better than {what}: {metric_label(metric)} differs by {signed(c.difference)} "
+                f"({signed(c.low)} to {signed(c.high)}, p {p_value(c.p_value)})."
+            )
+    return limits
 
 
 def _weak_labels(mining: Mapping[str, Any] | None, annotator: Mapping[str, Any] | None) -> list[str]:
@@ -66,10 +67,10 @@ def _weak_labels(mining: Mapping[str, Any] | None, annotator: Mapping[str, Any] 
     pairs = mapping((mining or {}).get("pairs"))
     if pairs.get("taken") == 0:
         unsure = pairs.get("dropped_by_confidence")
-        why = f", {unsure:,} because the annotator was not sure enough" if unsure else ""
+        why = f" (of {unsure:,} the annotator was not sure enough)" if unsure else ""
         limits.append(
-            f"Mining took no pair of {pairs.get('annotated', 0):,} annotated{why}: stage 2 refined the original "
-            "judgments only."
+            f"Mining took none of the {pairs.get('annotated', 0):,} pairs that it had annotated{why}: stage 2 learned "
+            "from the original judgments only."
         )
     held_out = mapping((annotator or {}).get("held_out"))
     accuracy = as_interval(mapping(held_out.get("intervals")).get("accuracy"))

@@ -21,7 +21,6 @@ _KINDS = {
     "llm": "A language model",
     "saved": "One that was fitted before",
 }
-_OF_MINING = {"model", "dataset", "annotator", "settings", "queries", "items", "search"}
 
 
 def data_facts(data: Mapping[str, Any] | None) -> list[dict[str, Any]]:
@@ -93,7 +92,8 @@ def _loss_settings(settings: Mapping[str, Any]) -> dict[str, str]:
 
 def time_line(seconds: Mapping[str, float] | None) -> str:
     """How long each step took, those that make no model left out."""
-    known = [(_STEPS[name], duration(value)) for name, value in (seconds or {}).items() if name in _STEPS]
+    worth = {name: value for name, value in (seconds or {}).items() if name in _STEPS and value >= 1}
+    known = [(_STEPS[name], duration(value)) for name, value in worth.items()]
     return ", ".join(f"{name} {time}" for name, time in known)
 
 
@@ -110,12 +110,14 @@ def mining_facts(report: Mapping[str, Any] | None) -> list[dict[str, Any]]:
     found = report_facts(report)
     settings = {k: v for k, v in mapping(found.pop("settings")).items() if k in _SETTINGS and v is not None}
     model = found.pop("model", None)
-    found.pop("dataset", None)
+    for known in ("dataset", "search"):
+        found.pop(known, None)
+    searches = ", ".join(f"{escape(how['source'])} ({escape(how['kind'])} search)" for how in report["search"])
     found["annotator"] = code(found["annotator"])
     return facts(
         {
             "searched": f"{plain(found.pop('items'))} items for {plain(found.pop('queries'))} training queries",
-            "with": Markdown(f"{escape(found.pop('search'))}, model {code(model)}"),
+            "found by": Markdown(f"{searches}; the model is {code(model)}"),
             "settings": settings,
             **found,
         }
@@ -139,7 +141,7 @@ def annotator_facts(annotator: Mapping[str, Any] | None, recipe: Mapping[str, An
     learned, held_out = mapping(annotator.get("learned_from")), mapping(annotator.get("held_out"))
     intervals = mapping(held_out.get("intervals"))
     shown: dict[str, Any] = {
-        "what": _KINDS.get(str(kind)),
+        "kind": _KINDS.get(str(kind)),
         "identity": code(annotator["identity"]) if annotator.get("identity") else None,
         "base": annotator.get("base"),
     }

@@ -97,10 +97,14 @@ def result_tables(arms: Mapping[str, Sequence[GradedReport]], primary: str | Non
     return tables
 
 
-def comparison_table(comparisons: Mapping[tuple[str, str], Mapping[str, Comparison]]) -> Markdown | None:
-    """One row a comparison and metric; the main metrics only."""
+def comparison_table(
+    comparisons: Mapping[tuple[str, str], Mapping[str, Comparison]], primary: str | None
+) -> Markdown | None:
+    """One row a comparison and metric, those of the primary arm first; the main metrics only."""
     rows: list[list[Any]] = []
-    for (treatment, control), by_metric in comparisons.items():
+    order = sorted(comparisons, key=lambda pair: (pair[0] != primary, pair[1] != "base"))
+    for treatment, control in order:
+        by_metric = comparisons[treatment, control]
         first = [name for name in by_metric if _COMPARED.fullmatch(name)]
         for name in (first or list(by_metric))[:_MOST_COMPARED]:
             c = by_metric[name]

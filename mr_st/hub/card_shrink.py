@@ -6,30 +6,78 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from mr_st.hub.card_words import as_interval, interval_cell, mapping, plain, words
-from mr_st.text.markdown import Markdown, number, table
+from mr_st.evaluation.wording import metric_label, protocol_line
+from mr_st.hub.card_words import interval_cell, mapping, plain
+from mr_st.text.markdown import Markdown, escape, number, signed, table
 
 __all__ = ["shrink_part"]
 
+_PLOT = "plots/shrink.png"
+
 
 def shrink_part(model_dir: str | Path, shrink: Mapping[str, Any] | None) -> dict[str, Any] | None:
-    """The protocol in a sentence, the table, and the plot where it lies in the model's folder; None without rows."""
-    rows = [row for row in (shrink or {}).get("rows") or [] if isinstance(row, Mapping)]
-    if not rows:
+    """What the template prints of a ``shrink.json``; None where it holds no setting.
+
+    Returns:
+        ``protocol`` and ``advice`` (sentences), ``rows`` (a table) and ``plots``: the plot, where it lies in the
+        model's folder.
+    """
+    found = mapping(shrink)
+    settings = [row for row in found.get("settings") or [] if isinstance(row, Mapping)]
+    if not settings:
         return None
-    keys = list(dict.fromkeys(key for row in rows for key in row))
-    cells = [[_cell(row.get(key)) for key in keys] for row in rows]
-    plot = Path(model_dir) / "plots" / "shrink.png"
+    metric = str(found.get("metric", "ndcg@10"))
+    pair = _widest(settings[0])
+    grades = "" if pair is None else f" {pair[0]} over {pair[1]}"
+    head = ["Setting", "Bytes a vector", metric_label(metric), "Difference"]
+    head += [] if pair is None else [f"Margin{grades}", f"AUC{grades}"]
+    speeds = {"search_ms": "Search, ms a query", "encode_texts_per_second": "Encoding, texts a second"}
+    used = [key for key in speeds if any(row.get(key) is not None for row in settings)]
+    rows = [[*_cells(row, metric, pair), *(_speed(row.get(key)) for key in used)] for row in settings]
+    protocol = mapping(found.get("protocol"))
+    how = [protocol.get(key) for key in ("search_speed", "encode_speed")]
+    lines = [f"{found.get('task', '')}: {protocol_line(protocol)}", *(f"{text}".strip(".") for text in how if text)]
+    advice = mapping(found.get("recommendation")).get("text")
     return {
-        "protocol": plain(mapping((shrink or {}).get("protocol"))),
-        "rows": table([words(key) for key in keys], cells),
-        "plots": [{"caption": "Quality against bytes a vector", "path": Markdown("plots/shrink.png")}]
-        if plot.is_file()
+        "protocol": Markdown(". ".join(escape(line) for line in lines) + "."),
+        "advice": advice,
+        "rows": table([*head, *(speeds[key] for key in used)], rows),
+        "plots": [{"caption": "Quality against bytes a vector", "path": Markdown(_PLOT)}]
+        if (Path(model_dir) / _PLOT).is_file()
         else [],
     }
 
 
-def _cell(value: Any) -> Any:
-    if as_interval(value) is not None:
-        return interval_cell(value)
-    return number(value) if isinstance(value, float) else plain(value)
+def _cells(row: Mapping[str, Any], metric: str, pair: tuple[int, int] | None) -> list[Any]:
+    difference = mapping(row.get("difference"))
+    cells: list[Any] = [
+        row.get("name", ""),
+        plain(row.get("bytes_per_vector")),
+        interval_cell(mapping(row.get("metrics")).get(metric)),
+        Markdown(
+            f"{signed(difference['value'])} [{signed(difference.get('low'))}, {signed(difference.get('high'))}]"
+            if isinstance(difference.get("value"), float)
+            else "–"
+        ),
+    ]
+    if pair is not None:
+        of_pair = next((p for p in row.get("separability") or [] if (p.get("high"), p.get("low")) == pair), {})
+        cells += [_value(of_pair.get("margin_average")), _value(of_pair.get("auc_per_query"))]
+    return cells
+
+
+def _value(found: Any) -> Markdown:
+    return number(found.get("value") if isinstance(found, Mapping) else found)
+
+
+def _speed(value: Any) -> Markdown:
+    """Three figures of a time or a rate."""
+    if not isinstance(value, (int, float)) or isinstance(value, bool):
+        return Markdown("–")
+    return Markdown(f"{value:,.0f}" if value >= 100 else f"{value:.3g}")
+
+
+def _widest(row: Mapping[str, Any]) -> tuple[int, int] | None:
+    """The pair of grades that are farthest apart."""
+    pairs = [(pair["high"], pair["low"]) for pair in row.get("separability") or [] if {"high", "low"} <= set(pair)]
+    return max(pairs, key=lambda pair: pair[0] - pair[1], default=None)

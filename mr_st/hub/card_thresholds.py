@@ -37,15 +37,7 @@ def threshold_tables(reports: Sequence[GradedReport]) -> list[dict[str, Any]]:
         if not known:
             continue
         grades = _grades(report)
-        head = [
-            "Accept as",
-            "Similarity from",
-            "Precision",
-            "Recall",
-            "F1",
-            "F1 on new queries",
-            "F1 of accepting all",
-        ]
+        head = ["Grade", "Similarity", "Precision", "Recall", "F1", "F1, new queries", "F1, all accepted"]
         rows = [
             [
                 _accepted(grades, one["boundary"]),
@@ -108,7 +100,7 @@ def _slices(boundaries: Sequence[Mapping[str, Any]], grades: Sequence[str]) -> M
     if not found:
         return None
     found.sort(key=lambda entry: entry[0])
-    head = ["Queries", "n", "Accept as", "Similarity from", "F1 won on new queries"]
+    head = ["Queries", "n", "Grade", "Similarity", "F1 won, new queries"]
     return table(head, [row for _, row in found[:_MOST_SLICES]])
 
 

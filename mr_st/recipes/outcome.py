@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from mr_st import __version__
 from mr_st.files import read_json, write_json, write_text
-from mr_st.identity import folder_hash
+from mr_st.identity import file_hash
 from mr_st.recipes.result import ARM_TITLES, PAIRS, RunResult
 from mr_st.recipes.schema import Recipe
 from mr_st.recipes.steps import Step, Steps
@@ -69,7 +69,7 @@ def finish(
     shrunk = steps.folder / "shrink"  # where `mr-st shrink` may have measured the model of an earlier pass
     settings = {"recipe": recipe.model_dump(mode="json"), "version": __version__}
     if (shrunk / "shrink.json").is_file():
-        settings["shrink"] = folder_hash(shrunk)
+        settings["shrink"] = file_hash(shrunk / "shrink.json")
     done["published"] = step = steps.once("published", "Publishing to a folder", settings, published, (gathered,))
 
     def board(folder: Path) -> dict[str, Any]:
@@ -128,7 +128,7 @@ def _publish(
         staged,
         model_id=recipe.publish.repo_id,
         reports=result.reports,
-        primary="stage2",
+        primary=recipe.final_arm,
         comparisons=result.comparisons,
         recipe=recipe.to_yaml(),
         base_model=result.reports["base"].model_name,
@@ -165,16 +165,17 @@ def _languages(dataset: GradedDataset) -> list[str]:
 
 
 def _plots(result: RunResult, dataset: GradedDataset, folder: Path) -> dict[str, str]:
-    """Similarities by grade and margins of every arm, as the paper's figures 2 and 3: caption to path."""
+    """Similarities by grade of base and stage 2, margins of every arm (the paper's figures 2, 3): caption to path."""
     from mr_st.measures.plots import plot_margins, plot_similarity_by_grade, save_figure
 
     titles = {arm: ARM_TITLES[arm] for arm in result.reports}
-    histograms = {titles[arm]: r.similarities for arm, r in result.reports.items() if r.similarities is not None}
+    two = {arm: r for arm, r in result.reports.items() if arm in ("base", "stage2") and r.similarities is not None}
+    histograms = {titles[arm]: r.similarities for arm, r in two.items() if r.similarities is not None}
     margins = {titles[arm]: report.margin_values() for arm, report in result.reports.items()}
     thresholds = {
         titles[arm]: [_value(boundary["threshold"]) for boundary in r.separability["boundaries"]]
-        for arm, r in result.reports.items()
-        if r.separability is not None and r.similarities is not None
+        for arm, r in two.items()
+        if r.separability is not None
     }
     figure = plot_similarity_by_grade(histograms, dataset.scale.names, thresholds)
     save_figure(figure, folder / "plots" / "similarity.png")
