@@ -185,8 +185,12 @@ def raise_hub_error(
     Raises:
         MrStError: always, but for an ``error`` that is a defect.
     """
+    from huggingface_hub.errors import LocalEntryNotFoundError
+
     if isinstance(error, MrStError):
         raise error
+    if isinstance(error, LocalEntryNotFoundError) and isinstance(error.__cause__, Exception):
+        error = error.__cause__  # the client tells only that nothing is cached, not why it looked there
     what = _what(error, token, unset)
     if what is None and isinstance(error, RuntimeError) and isinstance(error.__cause__, Exception):
         cause = _what(error.__cause__, token, unset)  # the client wraps what happens while a file is sent
@@ -322,14 +326,17 @@ def check_downloads(folder: Path, repo_id: str) -> None:
     Raises:
         MrStError: a file is not what the Hub announced; it is removed from the cache, so the next run loads it anew.
     """
+    wrong = []
     for path in sorted(folder.rglob("*")):
         if not path.is_symlink() or not path.is_file():
             continue
         blob = path.resolve()
         if re.fullmatch(r"[0-9a-f]{64}|[0-9a-f]{40}", blob.name) and blob.name not in file_digests(blob):
+            wrong.append(path.name)
             path.unlink()
             blob.unlink()
-            raise MrStError(
-                f"{repo_id} on {hub_endpoint()}, downloading: {one_line(path.name)} came with other bytes than the "
-                "Hub announced; run again to load it anew"
-            )
+    if wrong:
+        raise MrStError(
+            f"{repo_id} on {hub_endpoint()}, downloading: {one_line(', '.join(wrong))} came with other bytes than the "
+            "Hub announced; run again to load it anew"
+        )

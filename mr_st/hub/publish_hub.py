@@ -196,7 +196,8 @@ def _refuse(remote: _Remote, target: Target, changes: Mapping[str, str], gone: s
         return
     lost = sorted([path for path, change in changes.items() if change == "changed"] + list(gone))
     names = ", ".join(one_line(path) for path in lost[:_NAMED]) + (", ..." if len(lost) > _NAMED else "")
-    loses = f"replaces or deletes {len(lost)} files there ({names})" if lost else "adds files to it"
+    loses = f"replaces or deletes {len(lost)} file{'s' if len(lost) > 1 else ''} there ({names})"
+    loses = loses if lost else "adds files to it"
     where = f"{target.repo_id}@{target.branch} on {hub_endpoint()}"
     if remote.mark is None:
         what = "the repository holds something that mr-st did not publish"

@@ -35,7 +35,8 @@ class Repository:
     messages: list[str] = field(default_factory=list)
 
     def commit(self, branch: str, files: dict[str, bytes], message: str) -> str:
-        sha = hashlib.sha1(f"{branch}{len(self.commits)}{message}".encode()).hexdigest()
+        content = "".join(f"{path}{hashlib.sha1(files[path]).hexdigest()}" for path in sorted(files))
+        sha = hashlib.sha1(f"{branch}{len(self.commits)}{message}{content}".encode()).hexdigest()
         self.commits[sha] = files
         self.branches[branch] = sha
         self.messages.append(message)

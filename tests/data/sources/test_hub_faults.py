@@ -1,11 +1,13 @@
-"""Faults of the Hub while a dataset is pushed or loaded: one line, whole or not at all, and the same call completes."""
+"""Faults of the Hub while a dataset is pushed or loaded: one line, whole or not at all, and a rerun completes."""
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import yaml
 from hub_worker import Worker, hub_worker
 from loopback_hub import TOKEN, LoopbackHub, loopback_hub
 
@@ -22,8 +24,13 @@ def server() -> Iterator[LoopbackHub]:
 
 
 @pytest.fixture(scope="module")
-def worker(server: LoopbackHub, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Worker]:
-    with hub_worker(server.endpoint, tmp_path_factory.mktemp("home")) as worker:
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("home")
+
+
+@pytest.fixture(scope="module")
+def worker(server: LoopbackHub, home: Path) -> Iterator[Worker]:
+    with hub_worker(server.endpoint, home) as worker:
         yield worker
 
 
@@ -63,15 +70,13 @@ def test_pushing(hub, worker, saved):
 
 
 @pytest.mark.parametrize("fault", [403, 404, 500, "cut", "short", "wrong"])
-def test_loading(hub, worker, saved, full_dataset, fault):
-    full_dataset.name = f"other {fault}"  # other bytes, so that no cache holds them
-    for number, step in enumerate(LOAD):
+def test_loading(hub, worker, home, saved, full_dataset, fault):
+    for step in LOAD:
         if fault in ("short", "wrong") and "_large" not in step:
             continue
         hub.reset()
-        full_dataset.license = f"mit-{number}"
-        folder = Path(saved).with_name(f"saved-{number}")
-        worker("push", str(full_dataset.save(folder)), REPO)
+        shutil.rmtree(home / "hf-home" / "hub", ignore_errors=True)
+        worker("push", saved, REPO)
         hub.fail(step, fault, ECHO)
         found = worker("pull", REPO, revision=hub.datasets[REPO].branches["main"])
         if fault == "wrong":
@@ -82,3 +87,22 @@ def test_loading(hub, worker, saved, full_dataset, fault):
             check_line(found)
         hub.faults.clear()
         assert worker("pull", REPO)["result"] == full_dataset.fingerprint
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["../../etc/passwd", "a\n---\nlicense: evil", "- x: [y", "'\"}{%", "<script>alert(1)</script>", "x\x1b[31m"],
+)
+def test_a_datasets_name_never_breaks_its_card(hub, worker, full_dataset, tmp_path, name):
+    full_dataset.name = full_dataset.license = name
+    folder = full_dataset.save(tmp_path / "data")
+    assert "result" in worker("push", str(folder), "org/mugs")
+    files = hub.datasets["org/mugs"].files()
+    assert all("/" not in path and path.isprintable() for path in files)
+    text = files["README.md"].decode()
+    metadata = yaml.safe_load(text.split("\n---\n")[0].removeprefix("---\n"))
+    assert metadata["license"] == "other"
+    assert "evil" not in str(metadata.get("license"))
+    assert set(metadata) >= {"language", "configs"}
+    assert "<script>" not in text.split("\n---\n", 1)[1]
+    assert worker("pull", "org/mugs")["result"] == full_dataset.fingerprint
