@@ -37,7 +37,7 @@ def plot_shrink(found: Mapping[str, Any]) -> Figure:
     placed: list[tuple[float, float]] = []
     for row, (value, low, high) in zip(rows, shares, strict=True):
         x, y = float(row["bytes_per_vector"]), float(value or 0.0)
-        while any(abs(y - other_y) < near and max(x, other_x) / min(x, other_x) < _STEP for other_x, other_y in placed):
+        while any(abs(y - at_y) < near and max(x, at_x) / min(x, at_x) < _STEP for at_x, at_y in placed):
             x *= _STEP
         placed.append((x, y))
         colour = _COLOURS[row["dtype"]]
