@@ -12,7 +12,14 @@ from mr_st.cli.io import JsonOption, Out, QuietOption
 __all__ = ["add_to"]
 
 OutOption = Annotated[Path, typer.Option("--out", help="Folder for all results; run again with the same to resume.")]
-SmokeOption = Annotated[bool, typer.Option("--smoke", help="A minute-long trial run; its figures mean nothing.")]
+SmokeOption = Annotated[
+    bool,
+    typer.Option(
+        "--smoke",
+        help="A minute-long trial run: few steps, tiny random models in place of the Hub's, a made-up shop in place "
+        "of ESCI; its figures mean nothing.",
+    ),
+]
 
 
 def add_to(app: typer.Typer) -> None:
@@ -56,8 +63,12 @@ def _run(recipe, out: Path, data: Path | None, smoke: bool, console: Out) -> Non
     from mr_st.recipes import run_recipe
     from mr_st.recipes.table import results_table
 
+    if smoke:
+        from mr_st.recipes.smoke import SMOKE_NOTE, prepare_smoke
+
+        recipe, data = prepare_smoke(recipe, out, data, console.remark)
     result = run_recipe(
-        recipe.smoke() if smoke else recipe,
+        recipe,
         out,
         data=data,
         announce=console.remark,
@@ -67,3 +78,5 @@ def _run(recipe, out: Path, data: Path | None, smoke: bool, console: Out) -> Non
     if not console.as_json:
         for name, path in result.paths.items():
             print(f"{name:<12} {path}")
+        if smoke:
+            print(SMOKE_NOTE)

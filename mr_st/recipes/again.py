@@ -16,7 +16,7 @@ from mr_st.recipes.steps import Step, Steps
 
 __all__ = ["publish_again"]
 
-_TRAINED = ("data", "annotator", "augment", "tower", "stage1", "mining", "stage2", "control")
+_TRAINED = ("data", "annotator", "augment", "tower", "stage1", "mining", "stage2", "average", "control", "cut")
 _NEEDED = ("data", "annotator", "stage1", "mining", "stage2")
 
 
@@ -45,7 +45,8 @@ def publish_again(
     steps = Steps(out, announce)
     with steps.alone():
         done = {name: step for name in _TRAINED if (step := _finished(steps.folder / name)) is not None}
-        missing = [name for name in _NEEDED if name not in done]
+        needed = {*_NEEDED, recipe.final_arm} | ({"cut"} if recipe.publish.dim is not None else set())
+        missing = [name for name in _TRAINED if name in needed - done.keys()]
         if missing:
             raise MrStError(f"{out}: {', '.join(missing)} not finished there; run the recipe first")
         dataset = GradedDataset.load(done["data"].folder / "dataset")
@@ -56,7 +57,7 @@ def publish_again(
             if arm == "base" or arm in done:
                 step = evaluate_arm(recipe, steps, arm, dataset, done["data"], done.get(arm), show_progress)
                 evaluated[arm] = done[f"evaluation/{arm}"] = step
-        return finish(recipe, steps, done, evaluated, dataset, done["stage2"])
+        return finish(recipe, steps, done, evaluated, dataset, done.get("cut", done[recipe.final_arm]))
 
 
 def _finished(folder: Path) -> Step | None:

@@ -14,7 +14,10 @@ if TYPE_CHECKING:
 
 __all__ = ["arm_name", "evaluate_arm"]
 
-_TITLES = {"base": "the base", "stage1": "stage 1", "control": "the control arm", "stage2": "stage 2"}
+_TITLES = {
+    "base": "the base", "stage1": "stage 1", "control": "the control arm", "stage2": "stage 2",
+    "average": "the average",
+}  # fmt: skip
 
 
 def evaluate_arm(
@@ -38,20 +41,27 @@ def evaluate_arm(
         show_progress: Draw progress bars.
     """
     from mr_st.evaluation import evaluate_model
-    from mr_st.models import load_sentence_transformer
+    from mr_st.models import load_sentence_transformer, truncate_tower
 
-    spec = recipe.evaluation
+    spec, dim = recipe.evaluation, recipe.publish.dim
     text_format = {"item_text_levels": recipe.data.item_text_levels, "max_chars": recipe.data.max_chars}
     settings = {
         "arm": arm,
         "base": recipe.model.base if model is None else None,
         "name": recipe.publish.repo_id,
         **spec.model_dump(),
+        **({} if dim is None else {"dim": dim}),
+        **({} if recipe.average is None else {"final": recipe.final_arm}),  # who has the name itself
         **text_format,
     }
 
     def work(folder: Path) -> dict[str, Any]:
-        encoder = load_sentence_transformer(recipe.model.base if model is None else model.folder / "model")
+        if model is None:
+            encoder = load_sentence_transformer(recipe.model.base, truncate_dim=dim)
+        else:
+            encoder = load_sentence_transformer(model.folder / "model")
+            if dim is not None:
+                encoder = truncate_tower(encoder, dim)
         report = evaluate_model(
             encoder,
             dataset,
@@ -77,4 +87,4 @@ def arm_name(recipe: Recipe, arm: str) -> str:
     if arm == "base":
         base = "sentence-transformers/all-MiniLM-L6-v2" if recipe.model.base == "minilm" else recipe.model.base
         return base if base.count("/") == 1 and not Path(base).exists() else f"local/{Path(base).name}"
-    return recipe.publish.repo_id + {"stage1": "-stage1", "control": "-control", "stage2": ""}[arm]
+    return recipe.publish.repo_id + ("" if arm == recipe.final_arm else f"-{arm}")

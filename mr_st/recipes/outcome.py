@@ -66,10 +66,10 @@ def finish(
     def published(folder: Path) -> dict[str, Any]:
         return {"folder": _publish(result, dataset, final, gathered, shrunk, folder)}
 
-    shrunk = steps.folder / "shrink"  # where `mr-st shrink` may have measured the model of an earlier pass
+    shrunk = _shrunk(steps.folder / "shrink", reports[recipe.final_arm])
     settings = {"recipe": recipe.model_dump(mode="json"), "version": __version__}
-    if (shrunk / "shrink.json").is_file():
-        settings["shrink"] = file_hash(shrunk / "shrink.json")
+    if shrunk is not None:
+        settings["shrink"] = file_hash(shrunk)
     done["published"] = step = steps.once("published", "Publishing to a folder", settings, published, (gathered,))
 
     def board(folder: Path) -> dict[str, Any]:
@@ -110,7 +110,7 @@ def compare_arms(reports: Mapping[str, GradedReport], seed: int) -> dict[tuple[s
 
 
 def _publish(
-    result: RunResult, dataset: GradedDataset, final: Step, gathered: Step, shrunk: Path, folder: Path
+    result: RunResult, dataset: GradedDataset, final: Step, gathered: Step, shrunk: Path | None, folder: Path
 ) -> str:
     """Publish the model with its card, results, recipe and plots to a folder below ``folder``; returns its name."""
     from mr_st.hub import build_card, publish
@@ -121,9 +121,8 @@ def _publish(
     shutil.copytree(final.folder / "model", staged)
     shutil.copytree(gathered.folder / "plots", staged / "plots")
     write_text(staged / "recipe.yaml", recipe.to_yaml())
-    has_shrunk = (shrunk / "shrink.json").is_file()
-    if has_shrunk and (shrunk / "plots" / "shrink.png").is_file():
-        shutil.copyfile(shrunk / "plots" / "shrink.png", staged / "plots" / "shrink.png")
+    if shrunk is not None and (plot := shrunk.parent / "plots" / "shrink.png").is_file():
+        shutil.copyfile(plot, staged / "plots" / plot.name)
     card = build_card(
         staged,
         model_id=recipe.publish.repo_id,
@@ -135,13 +134,21 @@ def _publish(
         license="apache-2.0",
         language=_languages(dataset),
         plots=gathered.facts["plots"],
-        shrink=read_json(shrunk / "shrink.json") if has_shrunk else None,
+        shrink=None if shrunk is None else read_json(shrunk),
         description=recipe.description or None,
         **made_of(result, dataset),
     )
     publish(staged, folder / name, card=card, results_dir=gathered.folder / "results")
     shutil.rmtree(staged)
     return name
+
+
+def _shrunk(folder: Path, final: GradedReport) -> Path | None:
+    """What ``mr-st shrink --out RUN/shrink`` measured of this very model, if it did after an earlier pass."""
+    path = folder / "shrink.json"
+    if not path.is_file():
+        return None
+    return path if read_json(path).get("model", {}).get("revision") == final.revision else None
 
 
 def made_of(result: RunResult, dataset: GradedDataset) -> dict[str, Any]:
@@ -169,7 +176,8 @@ def _plots(result: RunResult, dataset: GradedDataset, folder: Path) -> dict[str,
     from mr_st.measures.plots import plot_margins, plot_similarity_by_grade, save_figure
 
     titles = {arm: ARM_TITLES[arm] for arm in result.reports}
-    two = {arm: r for arm, r in result.reports.items() if arm in ("base", "stage2") and r.similarities is not None}
+    shown = ("base", result.recipe.final_arm)
+    two = {arm: r for arm, r in result.reports.items() if arm in shown and r.similarities is not None}
     histograms = {titles[arm]: r.similarities for arm, r in two.items() if r.similarities is not None}
     margins = {titles[arm]: report.margin_values() for arm, report in result.reports.items()}
     thresholds = {

@@ -14,11 +14,15 @@ if TYPE_CHECKING:
 
 __all__ = ["ARMS", "ARM_TITLES", "PAIRS", "RunResult"]
 
-ARM_TITLES = {"base": "base", "stage1": "stage 1", "control": "control", "stage2": "stage 2"}
+ARM_TITLES = {"base": "base", "stage1": "stage 1", "control": "control", "stage2": "stage 2", "average": "average"}
 ARMS = tuple(ARM_TITLES)
-"""The models that are compared: untrained base, stage 1, stage 1 trained on (the control arm), stage 2."""
+"""The models that are compared: untrained base, stage 1, stage 1 trained on (the control arm), stage 2, and the
+average of several stage-2 models where the recipe asks for it."""
 
-PAIRS = (("stage1", "base"), ("stage2", "stage1"), ("stage2", "control"), ("stage2", "base"))
+PAIRS = (
+    ("stage1", "base"), ("stage2", "stage1"), ("stage2", "control"), ("stage2", "base"),
+    ("average", "stage2"), ("average", "control"), ("average", "base"),
+)  # fmt: skip
 """The comparisons that are tested: treatment, control."""
 
 

@@ -14,6 +14,7 @@ from mr_st.identity import folder_hash
 from mr_st.recipes.annotator import policy_of, prepare_annotator
 from mr_st.recipes.augment import augment_dataset, say_counts, variants_of
 from mr_st.recipes.evaluation import evaluate_arm
+from mr_st.recipes.final import average_stage2, cut_model
 from mr_st.recipes.outcome import finish, hardware
 from mr_st.recipes.result import ARMS, RunResult
 from mr_st.recipes.schema import Recipe
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
     from mr_st.training import StageConfig
 
 __all__ = ["run_recipe"]
+
+_PLACES = ("path_or_hub_id", "path", "revision")
 
 
 def run_recipe(
@@ -84,13 +87,16 @@ class _Job:
         refined = self.refinement(mining, learned).to_dataset()
         stage2 = self.train("stage2", self.recipe.stage2, refined, stage1, (stage1, mining), annotator)
         models = {"stage1": stage1, "stage2": stage2}
+        if self.recipe.average is not None:
+            models["average"] = self.average(stage2, refined, stage1, mining, annotator)
         if self.recipe.control:
             config = self.control_config(stage2)
             models["control"] = self.train("control", config, learned, stage1, (stage1,), annotator)
         evaluated = {
             arm: self.evaluate(arm, dataset, data, models.get(arm)) for arm in ARMS if arm in {"base", *models}
         }
-        return finish(self.recipe, self.steps, self.done, evaluated, dataset, stage2)
+        final = cut_model(self.recipe, self._once, models[self.recipe.final_arm])
+        return finish(self.recipe, self.steps, self.done, evaluated, dataset, final)
 
     # --- data and labels
 
@@ -107,6 +113,8 @@ class _Job:
             if not Path(source).is_dir():
                 raise UsageError(f"{source}: no such folder; --data takes a folder with the judgments")
             settings["content"] = folder_hash(source)
+            for name in _PLACES:  # where the recipe would have found it
+                options.pop(name, None)
             if spec.source == "marketplace":
                 settings["options"] = options = {}
 
@@ -236,7 +244,17 @@ class _Job:
             "stage2": f"Stage 2: {config.loss} on the refinement set",
             "control": "Control arm: stage 1 trained on, same steps, original judgments",
         }
-        return self._once(name, titles[name], settings, work, after)
+        title = titles.get(name) or f"{titles['stage2']}, seed {config.seed}"
+        return self._once(name, title, settings, work, after)
+
+    def average(self, stage2: Step, refined: GradedDataset, stage1: Step, mining: Step, annotator: Annotator) -> Step:
+        """Stage 2 once more with each further seed, and the average of all of them."""
+        assert self.recipe.average is not None
+        members = [stage2]
+        for seed in self.recipe.average.seeds:
+            config = self.recipe.stage2.model_copy(update={"seed": seed})
+            members.append(self.train(f"stage2-seed-{seed}", config, refined, stage1, (stage1, mining), annotator))
+        return average_stage2(self._once, members, [self.recipe.stage2.seed, *self.recipe.average.seeds])
 
     def _with_lora(self, folder: Path) -> SentenceTransformer | Path:
         """The model to train: the saved one, with adapters of its own where the recipe asks for them."""

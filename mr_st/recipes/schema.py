@@ -15,6 +15,7 @@ from mr_st.training.config import StageConfig
 __all__ = [
     "AnnotatorSpec",
     "AugmentSpec",
+    "AverageSpec",
     "DataSpec",
     "EvaluationSpec",
     "InstancesSpec",
@@ -215,10 +216,38 @@ class EvaluationSpec(_Spec):
         return ks
 
 
+class AverageSpec(_Spec):
+    """The last step of the training: the uniform average of several stage-2 models (a model soup).
+
+    Stage 2 is trained once more with each of these seeds (of its draws of instances, order and dropout), all from the
+    same stage 1 and refinement set. The average of them and of stage 2 itself is the model that is published; each
+    arm's results say what it gained. See :func:`mr_st.training.average_models`.
+
+    Args:
+        seeds: Further seeds of stage 2, e.g. ``[2, 3]`` for an average of three.
+    """
+
+    seeds: tuple[int, ...] = Field(min_length=1)
+
+    @field_validator("seeds")
+    @classmethod
+    def _different(cls, seeds: tuple[int, ...]) -> tuple[int, ...]:
+        if len(set(seeds)) != len(seeds) or min(seeds) < 0:
+            raise ValueError(f"seeds is {list(seeds)}; expected different numbers from 0, e.g. [2, 3]")
+        return seeds
+
+
 class PublishSpec(_Spec):
-    """The name the model is published under, ``organisation/name``."""
+    """What is published.
+
+    Args:
+        repo_id: The name, ``organisation/name``.
+        dim: Cut the model to its first ``dim`` values, one of ``model.matryoshka_dims``; all arms are then compared
+            at this width. None: the full width.
+    """
 
     repo_id: str = "mr-st/model"
+    dim: int | None = Field(default=None, ge=1)
 
     @field_validator("repo_id")
     @classmethod
@@ -235,7 +264,7 @@ class PublishSpec(_Spec):
 
 
 class Recipe(_Spec):
-    """One whole job: data, model, augmentation, stage 1, mining, stage 2, control arm, evaluation, publishing.
+    """One whole job: data, model, augmentation, stage 1, mining, stage 2, average, control, evaluation, publishing.
 
     Example:
         >>> recipe = Recipe(name="try", data={"source": "marketplace", "options": {"size": "tiny"}})
@@ -254,6 +283,7 @@ class Recipe(_Spec):
     annotator: AnnotatorSpec = AnnotatorSpec()
     mining: MiningSpec = MiningSpec()
     stage2: StageConfig = StageConfig(loss="circle", epochs=1, seed=1)
+    average: AverageSpec | None = None
     control: bool = True
     evaluation: EvaluationSpec = EvaluationSpec()
     publish: PublishSpec = PublishSpec()
@@ -288,6 +318,20 @@ class Recipe(_Spec):
                 )
         return self
 
+    @model_validator(mode="after")
+    def _seeds_and_widths_are_there(self) -> Recipe:
+        if self.average is not None and self.stage2.seed in self.average.seeds:
+            raise ValueError(f"average.seeds has {self.stage2.seed}, stage 2's own seed; give further ones")
+        dim, dims = self.publish.dim, self.model.matryoshka_dims or ()
+        if dim is not None and dim not in dims:
+            raise ValueError(f"publish.dim is {dim}, and model.matryoshka_dims, the widths trained, is {list(dims)}")
+        return self
+
+    @property
+    def final_arm(self) -> str:
+        """The arm whose model is published."""
+        return "stage2" if self.average is None else "average"
+
     @classmethod
     def from_yaml(cls, path: str | Path) -> Recipe:
         """Read and check a recipe.
@@ -307,20 +351,6 @@ class Recipe(_Spec):
 
     def smoke(self) -> Recipe:
         """The same job cut down to about a minute: it proves that everything runs; its figures mean nothing."""
-        options = {**self.data.options, "size": "tiny"} if self.data.source == "marketplace" else self.data.options
-        brief = {"epochs": None, "max_steps": 4, "evaluations": 1}
-        changed: dict[str, Any] = {
-            "data": self.data.model_copy(update={"options": options}),
-            "stage1": self.stage1.model_copy(update=brief),
-            "stage2": self.stage2.model_copy(update=brief),
-            "mining": self.mining.model_copy(update={"k": min(self.mining.k, 20)}),
-        }
-        if self.annotator.kind in ("cross_encoder", "llm"):
-            short = {"epochs": 1} if self.annotator.kind == "llm" else {"max_length": 32, "epochs": 1}
-            options = {**self.annotator.options, **short}
-            changed["annotator"] = self.annotator.model_copy(update={"options": options})
-        synthetic = self.augment.synthetic
-        if synthetic is not None:
-            few = synthetic.model_copy(update={"max_items": min(synthetic.max_items or 50, 50)})
-            changed["augment"] = self.augment.model_copy(update={"synthetic": few})
-        return self.model_copy(update=changed)
+        from mr_st.recipes.smoke import cut_down
+
+        return cut_down(self)

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 __all__ = ["results_markdown", "results_table", "table_rows"]
 
-_TESTS = (("stage1", "base"), ("stage2", "stage1"), ("stage2", "control"))
+_TESTS = (("stage1", "base"), ("stage2", "stage1"), ("stage2", "control"), ("average", "stage2"))
 
 
 def table_rows(result: RunResult) -> tuple[list[str], list[list[str]]]:
