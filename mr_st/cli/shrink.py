@@ -53,9 +53,13 @@ def shrink(
     dims: Annotated[
         str | None, typer.Option(metavar="D,D,...", help="Cut to these dimensions; else half, quarter and eighth.")
     ] = None,
-    encoders: Annotated[
-        bool, typer.Option("--encoders", help="Also float16-weights, onnx and onnx-int8; each encodes all texts anew.")
-    ] = False,
+    encoder: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--encoder", metavar="NAME",
+            help="Beside these settings: float16-weights, onnx or onnx-int8; each encodes all texts anew. Repeatable.",
+        ),
+    ] = None,
     candidates: Annotated[int, typer.Option(min=1, help="How many of the best are scored again.")] = 200,
     split: Annotated[str | None, typer.Option(help="The split; else test.")] = None,
     name: Annotated[str | None, typer.Option(help="org/name of the model; else its folder's.")] = None,
@@ -93,7 +97,10 @@ def shrink(
     system: BiEncoder = load_system(spec, name=name, how=how)  # type: ignore[assignment]
     width = int(system.model.get_embedding_dimension() or 0)
     names = setting or [one.name for one in default_settings(width, cut_to)]
-    names = [*names, *(ENCODERS if encoders else ())]
+    for one in encoder or []:
+        if one not in ENCODERS:
+            raise UsageError(f"--encoder {one!r:.60}: there is no such one; there are {', '.join(ENCODERS)}")
+    names = [*names, *(encoder or [])]
     to_save = None if save is None else parse_setting(save, width)
     on = _what(task, data, parse_options(option), split)
     report = measure(

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import isnan
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mr_st.evaluation.separation import whole_separability
-from mr_st.evaluation.wording import metric_label, protocol_line
+from mr_st.evaluation.wording import metric_label
 from mr_st.hub.shrink_settings import FULL, Setting
 
 if TYPE_CHECKING:
@@ -179,11 +179,6 @@ def recommended(rows: Sequence[dict[str, Any]], metric: str, most_lost: float = 
         "sure": surest["name"],
         "text": text,
     }
-
-
-def heading(found: Mapping[str, Any]) -> str:
-    """What was measured on what, in one line."""
-    return f"{found['model']['name']} on {found['task']}. {protocol_line(found['protocol'])}."
 
 
 def _smallest(rows: Sequence[dict[str, Any]], metric: str) -> dict[str, Any]:

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from mr_st.evaluation.wording import metric_label
-from mr_st.hub.shrink_report import heading
+from mr_st.evaluation.wording import metric_label, protocol_line
+from mr_st.text.markdown import Markdown, escape, flatten
+from mr_st.text.markdown import table as markdown_table
 
 if TYPE_CHECKING:
     from rich.console import Group
 
-__all__ = ["cells", "columns", "markdown", "table"]
+__all__ = ["cells", "columns", "heading", "markdown", "markdown_rows", "notes", "table"]
 
 _MILLION = 1_000_000
 
@@ -37,16 +38,20 @@ def markdown(found: Mapping[str, Any]) -> str:
     Args:
         found: What ``shrink.json`` holds.
     """
-    lines = [heading(found), "", *table_lines(found), "", found["recommendation"]["text"], ""]
+    about = ". ".join(escape(part) for part in heading(found))
+    lines = [f"{about}.", "", markdown_rows(found), "", found["recommendation"]["text"], ""]
     lines += [f"- {name}: {text}" for name, text in notes(found).items()]
     return "\n".join(lines) + "\n"
 
 
-def table_lines(found: Mapping[str, Any]) -> list[str]:
+def markdown_rows(found: Mapping[str, Any]) -> str:
     """The table alone, in Markdown."""
-    names = columns(found)
-    rows = [names, ["---"] + ["--:"] * (len(names) - 1), *cells(found)]
-    return ["| " + " | ".join(row) + " |" for row in rows]
+    return markdown_table(columns(found), [[Markdown(cell) for cell in row] for row in cells(found)])
+
+
+def heading(found: Mapping[str, Any]) -> tuple[str, str]:
+    """Which model was measured on what, and how."""
+    return f"{found['model']['name']} on {found['task']}", protocol_line(found["protocol"])
 
 
 def notes(found: Mapping[str, Any]) -> dict[str, str]:
@@ -54,7 +59,7 @@ def notes(found: Mapping[str, Any]) -> dict[str, str]:
     protocol = found["protocol"]
     told = {name: protocol[name] for name in ("truncation", "calibration", "similarity", "rescoring", "comparison")}
     told |= {name.replace("_", " "): protocol[name] for name in ("search_speed", "encode_speed") if name in protocol}
-    return told | {f"{name} not measured": why for name, why in found["left_out"].items()}
+    return told | {f"{name} not measured": escape(why) for name, why in found["left_out"].items()}
 
 
 def table(found: Mapping[str, Any]) -> Group:
@@ -74,7 +79,7 @@ def table(found: Mapping[str, Any]) -> Group:
             drawn.add_row(*(Text(row[at]) for at in shown))
         tables.append(drawn)
     told = Text(found["recommendation"]["text"], style="bold")
-    return Group(Text(heading(found)), Text(), tables[0], Text(), tables[1], Text(), told)
+    return Group(Text(". ".join(map(flatten, heading(found)))), Text(), tables[0], Text(), tables[1], Text(), told)
 
 
 def _row(row: Mapping[str, Any], metric: str) -> list[str]:

@@ -47,6 +47,7 @@ def test_table_files_and_resuming(tiny_base: Path, tmp_path: Path, capsys: pytes
         (["--dims", "33"], "33 dimensions: the model's vectors have 32"),
         (["--dims", "a"], "--dims is 'a'; expected whole numbers"),
         (["--save", "binary-99"], "99 dimensions"),
+        (["--encoder", "int8"], "--encoder 'int8': there is no such one; there are float16-weights, onnx, onnx-int8"),
         (["--task", "Mall"], "no task 'Mall'"),
         (["--task", "MarketplaceRetrieval", "--data", "x"], "give one of them"),
         (["--save-to", "x"], "--save-to needs --save"),

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import io
 import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from rich.console import Console
 
 from mr_st.data import GradedDataset
 from mr_st.errors import MissingExtraError, UsageError
@@ -17,7 +19,7 @@ from mr_st.hub.shrink import shrink
 from mr_st.hub.shrink_report import ShrinkReport
 from mr_st.hub.shrink_save import how_to_use, save_at
 from mr_st.hub.shrink_settings import parse_setting
-from mr_st.hub.shrink_table import cells, columns, markdown
+from mr_st.hub.shrink_table import cells, columns, markdown, table
 from mr_st.models import build_two_tower
 from mr_st.tasks import get_task
 
@@ -121,10 +123,26 @@ def test_what_is_saved(report: ShrinkReport, tmp_path: Path) -> None:
     assert paths["plot"].stat().st_size > 10_000
     text = paths["table"].read_text()
     assert text == markdown(found)
-    assert text.count("\n| ") == 1 + 1 + len(report.rows)
+    assert text.count("\n| ") == 1 + len(report.rows)
     assert found["recommendation"]["text"] in text
     assert all(len(row) == len(columns(found)) for row in cells(found))
     assert str(tmp_path) not in text + paths["json"].read_text()
+
+
+def test_hostile_names_stay_text(report: ShrinkReport) -> None:
+    found = report.to_dict()
+    found["model"]["name"] = "a|b\n# <script>x</script> [c](javascript:d)"
+    found["protocol"]["grades"] = ["![x](http://y)", "\x1b[2J", "|"]
+    first, *rest = markdown(found).split("\n")
+    assert "<script>" not in first
+    assert "\\|" in first
+    assert "](" not in first.replace("\\](", "")
+    assert "\x1b" not in first
+    assert rest[0] == ""
+    with Console(file=io.StringIO()) as console:
+        console.print(table(found))
+        shown = console.file.getvalue()  # type: ignore[attr-defined]
+    assert "\x1b[2J" not in shown
 
 
 def test_the_figures_are_the_same_again(encoder: BiEncoder, task: Any) -> None:
