@@ -12,12 +12,12 @@ from mr_st.errors import MrStError, UsageError
 from mr_st.files import atomic_folder, read_json
 from mr_st.hub_client import one_line
 
-__all__ = ["Files", "check_target_folder", "collect_files", "size_of", "write_folder"]
+__all__ = ["PICKLES", "Files", "check_target_folder", "collect_files", "size_of", "write_folder"]
 
 Files = dict[str, Path | bytes]
 """Each file's path in the repository, and where it lies or what is in it."""
 
-_PICKLES = {".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".joblib", ".h5"}
+PICKLES = {".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".joblib", ".h5"}
 
 
 def collect_files(model_dir: Path, results_dir: str | Path | None, recipe: str | Path | None) -> Files:
@@ -47,7 +47,7 @@ def collect_files(model_dir: Path, results_dir: str | Path | None, recipe: str |
             raise MrStError(f"{recipe}: no such file; give the recipe's YAML file")
         files["recipe.yaml"] = recipe
     for path in files:
-        if Path(path).suffix.lower() in _PICKLES:
+        if Path(path).suffix.lower() in PICKLES:
             raise MrStError(
                 f"{model_dir}: {path} may hold pickled code, only safetensors are published; save the model with "
                 "SentenceTransformer.save (safe_serialization=True) and remove the file"
