@@ -88,7 +88,8 @@ def build_card(
         The card's text, metadata block first. It has passed :func:`check_card`.
 
     Raises:
-        UsageError: ``primary`` is no arm of ``reports``, or a plot lies outside the model's folder.
+        UsageError: ``primary`` is no arm of ``reports``, a plot lies outside the model's folder, or ``shrink`` is of
+            another model than the reports.
     """
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
@@ -102,6 +103,7 @@ def build_card(
     primary = primary or next(reversed(arms), None)
     if primary is not None and primary not in arms:
         raise UsageError(f"primary {primary!r}: there are only results of {', '.join(arms)}; name one of them")
+    _check_same_model(shrink, arms.get(primary or "", []))
     own, compared, settings = arms.get(primary or "", []), comparisons or {}, _recipe_mapping(recipe)
     name = model_id.rsplit("/", 1)[-1]
     example, format_note = item_format(settings)
@@ -219,6 +221,16 @@ def _grade_names(data: Mapping[str, Any] | None, reports: Sequence[GradedReport]
     names = scale.get("names") if isinstance(scale, Mapping) else None
     names = names or next((report.protocol["grades"] for report in reports if report.protocol.get("grades")), None)
     return ", ".join(map(str, names or THREE_GRADES.names))
+
+
+def _check_same_model(shrink: Mapping[str, Any] | None, reports: Sequence[GradedReport]) -> None:
+    shrunk = mapping((shrink or {}).get("model")).get("revision")
+    for report in reports:
+        if shrunk is not None and shrunk != report.revision:
+            raise UsageError(
+                f"shrink: measured on revision {shrunk}, the results are of {report.revision}; run `mr-st shrink` on "
+                "this model"
+            )
 
 
 def _plots(model_dir: str | Path, plots: Mapping[str, str]) -> list[dict[str, Any]]:

@@ -21,6 +21,7 @@ _ARMS = {
     "stage1": "Stage 1: graded SupCon",
     "control": "Control: stage 1 trained on for as many steps",
     "stage2": "Stage 2: mined and refined",
+    "average": "Average of several stage 2",
 }
 _FIRST = ("ndcg", "recall", "precision", "judged")
 _COMPARED = re.compile(r"(ndcg|recall)@10|margin_(average|worst)_2_0")

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from mr_st.evaluation.wording import metric_label, protocol_line
-from mr_st.hub.card_words import interval_cell, mapping, plain
+from mr_st.evaluation.wording import metric_label
+from mr_st.hub.card_words import mapping, plain
 from mr_st.text.markdown import Markdown, escape, number, signed, table
 
 __all__ = ["shrink_part"]
@@ -29,14 +29,21 @@ def shrink_part(model_dir: str | Path, shrink: Mapping[str, Any] | None) -> dict
     metric = str(found.get("metric", "ndcg@10"))
     pair = _widest(settings[0])
     grades = "" if pair is None else f" {pair[0]} over {pair[1]}"
-    head = ["Setting", "Bytes a vector", metric_label(metric), "Difference"]
+    head = ["Setting", "Bytes", metric_label(metric), "Difference"]
     head += [] if pair is None else [f"Margin{grades}", f"AUC{grades}"]
-    speeds = {"search_ms": "Search, ms a query", "encode_texts_per_second": "Encoding, texts a second"}
+    speeds = {"search_ms": "Search, ms", "encode_texts_per_second": "Texts a second"}
     used = [key for key in speeds if any(row.get(key) is not None for row in settings)]
     rows = [[*_cells(row, metric, pair), *(_speed(row.get(key)) for key in used)] for row in settings]
     protocol = mapping(found.get("protocol"))
-    how = [protocol.get(key) for key in ("search_speed", "encode_speed")]
-    lines = [f"{found.get('task', '')}: {protocol_line(protocol)}", *(f"{text}".strip(".") for text in how if text)]
+    n_queries = protocol.get("n_queries")
+    of = f", {n_queries:,} queries" if isinstance(n_queries, int) else ""
+    lines = [
+        f"Measured on {found.get('task', '')}{of}; bytes are of one vector, the difference is to the first row, with "
+        "its 95 % interval"
+    ]
+    for name, key in (("Search", "search_speed"), ("Encoding", "encode_speed")):
+        if protocol.get(key):
+            lines.append(f"{name}: {protocol[key]}".strip("."))
     advice = mapping(found.get("recommendation")).get("text")
     return {
         "protocol": Markdown(". ".join(escape(line) for line in lines) + "."),
@@ -53,7 +60,7 @@ def _cells(row: Mapping[str, Any], metric: str, pair: tuple[int, int] | None) ->
     cells: list[Any] = [
         row.get("name", ""),
         plain(row.get("bytes_per_vector")),
-        interval_cell(mapping(row.get("metrics")).get(metric)),
+        _value(mapping(row.get("metrics")).get(metric)),
         Markdown(
             f"{signed(difference['value'])} [{signed(difference.get('low'))}, {signed(difference.get('high'))}]"
             if isinstance(difference.get("value"), float)

@@ -39,11 +39,16 @@ def escape(value: Any) -> str:
 def code(value: Any) -> Markdown:
     """A value as inline code, whatever back-ticks it holds; a bar is escaped for tables.
 
+    A bar after a backslash cannot be written as code in a table: such a text is escaped instead.
+
     Example:
         >>> print(code("a`b"))
         `` a`b ``
     """
-    text = flatten(str(value)).replace("|", "\\|") or " "
+    text = flatten(str(value)) or " "
+    if "\\|" in text:
+        return Markdown(escape(text))
+    text = text.replace("|", "\\|")
     fence = "`" * (max((len(run) for run in re.findall("`+", text)), default=0) + 1)
     pad = " " if "`" in text else ""
     return Markdown(f"{fence}{pad}{text}{pad}{fence}")

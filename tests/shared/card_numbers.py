@@ -95,7 +95,7 @@ def unproven(card: str, sources: Sources) -> list[str]:
     for check, *arguments in _places(card, sources):
         try:
             check(*arguments)
-        except (Unproven, LookupError, ValueError, StopIteration, TypeError) as fault:
+        except (Unproven, LookupError, ValueError, RuntimeError, StopIteration, TypeError) as fault:
             faults.append(f"{type(fault).__name__}: {fault}"[:300])
     return faults
 
@@ -222,7 +222,7 @@ def _values(section: str, head: list[str], cells: list[str], s: Sources) -> Iter
 def _shrunk(head: list[str], first: str, s: Sources) -> Iterator[list[Any]]:
     row = next(row for row in s.shrink["settings"] if row["name"] == first)
     change = row["difference"]
-    yield from (_numbers(first), [row["bytes_per_vector"]], interval(row["metrics"][s.shrink["metric"]]))
+    yield from (_numbers(first), [row["bytes_per_vector"]], [row["metrics"][s.shrink["metric"]]["value"]])
     yield [] if change is None else [change["value"], change["low"], change["high"]]
     for column in head[4:]:
         if match := re.fullmatch(r"(Margin|AUC) (\d) over (\d)", column):
@@ -326,12 +326,9 @@ def _of_shrink(s: Sources) -> dict[str, list[Any]]:
     protocol, advice = s.shrink["protocol"], s.shrink["recommendation"]["text"]
     how = [str(protocol[key]) for key in ("search_speed", "encode_speed") if protocol.get(key)]
     return {
-        f"{s.shrink['task']}: ": [
-            *(protocol[key] for key in ("n_items", "n_queries", "n_judged_pairs")),
-            *protocol["gains"], *protocol["item_text"].values(), *_numbers(". ".join(how)),
-        ],
+        "Measured on": [protocol["n_queries"], 95, *_numbers(". ".join(how))],
         advice[:10]: _numbers(advice),
-    }  # fmt: skip
+    }
 
 
 def _with_names(s: Sources, times: list[float]) -> list[float]:
@@ -344,7 +341,9 @@ def _with_names(s: Sources, times: list[float]) -> list[float]:
 
 
 def _numbers(text: str) -> list[float]:
-    return [float(n.replace(",", "")) for n in NUMBER.findall(text)]
+    """The numbers in a text of the sources; shares as such."""
+    found = [n.replace(",", "").replace("−", "-") for n in NUMBER.findall(text)]
+    return [float(n[:-1]) / 100 if n.endswith("%") else float(n) for n in found]
 
 
 def _leaves(value: Any) -> Iterator[float]:
