@@ -107,7 +107,8 @@ def hub_session(
         yield
     for warning in caught:
         text = str(warning.message)
-        if announce is not None and not text.startswith("It seems that you are about to commit a data file"):
+        is_advice = warning.category is not UserWarning or text.startswith("It seems that you are about to commit")
+        if announce is not None and not is_advice:
             announce(one_line(text, token))
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -54,9 +54,9 @@ class Mark:
         if not isinstance(value, dict) or value.get("made_by") != "mr_st":
             return None
         content, replaces, files = value.get("content"), value.get("replaces"), value.get("files")
-        if not isinstance(content, str) or not isinstance(replaces, str | None) or not _are_texts(files):
+        if not isinstance(content, str) or not isinstance(replaces, str | None) or not isinstance(files, list):
             return None
-        return cls(content, replaces, tuple(files))
+        return cls(content, replaces, tuple(path for path in files if isinstance(path, str)))
 
     def to_bytes(self) -> bytes:
         """The mark as a file."""
@@ -116,7 +116,3 @@ def _read_notes(model_dir: Path) -> dict[str, Any]:
     except (OSError, ValueError):
         return {}
     return value if isinstance(value, dict) else {}
-
-
-def _are_texts(value: Any) -> bool:
-    return isinstance(value, Iterable) and not isinstance(value, str) and all(isinstance(v, str) for v in value)

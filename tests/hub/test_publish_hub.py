@@ -135,30 +135,6 @@ def test_dry_run_again_private_branch_and_pull_request(hub, tmp_path, model_dir)
     assert "model.safetensors" in repository.commits[repository.branches["refs/pr/2"]]
 
 
-FAULTS = {
-    "org/f401": ("repos/create org/f401", 401, "hf auth login"),
-    "org/f403": ("repos/create org/f403", 403, "may not write"),
-    "org/f500": ("org/f500/commit/", 500, "try again later"),
-    "org/f412": ("org/f412/commit/", 412, "moved on"),
-    "org/f404": ("org/f404/commit/", 404, "no such repository"),
-    "org/f429": ("org/f429/commit/", 429, "wait"),
-    "org/cut": ("repos/create org/cut", "cut", "no connection"),
-}
-
-
-def test_faults_of_the_hub_are_one_line_without_the_token(hub, tmp_path, model_dir):
-    for pattern, status, _ in FAULTS.values():
-        hub.fail(pattern, status, f"you sent {TOKEN}\nBearer {TOKEN}")
-    lines = publish(hub, tmp_path, model_dir, *((name, {}) for name in FAULTS))
-    for name, line in zip(FAULTS, lines, strict=True):
-        _, status, words = FAULTS[name]
-        assert line.startswith(f"ERROR 1 {name} on {hub.endpoint}, ")
-        assert words in line
-        assert status == "cut" or str(status) in line
-    for repository in hub.repositories.values():
-        assert list(repository.commits[repository.branches["main"]]) == [".gitattributes"]
-
-
 def test_a_card_that_the_hub_refuses_is_said_so(hub, tmp_path, model_dir):
     hub.fail("validate-yaml", 400, "bad")
     (line,) = publish(hub, tmp_path, model_dir, ("org/tiny", {}))
