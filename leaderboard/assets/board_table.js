@@ -127,19 +127,52 @@
       for (const k of view.others) cells.push(["other", header(`metric:${k}`, "num", D.metrics[k].title)]);
       for (const fact of view.facts) cells.push([`${fact.width}rem`, header(fact.key, fact.number ? "num" : "", fact.label, fact.title)]);
       const widths = cells.map(([width]) => (width.endsWith("rem") ? width : `var(--${width})`));
-      table.style.setProperty("--columns", widths.map((width, i) => (cells[i][0] === "rank" ? width : `minmax(${width}, ${{ name: 3, mean: 2, task: 2 }[cells[i][0]] ?? 1}fr)`)).join(" "));
-      table.style.setProperty("--total", `calc(${widths.join(" + ")})`);
+      /* Only when it changes: every row inherits it. */
+      const set = (name, value) => { if (table.style.getPropertyValue(name) !== value) table.style.setProperty(name, value); };
+      set("--columns", widths.map((width, i) => (cells[i][0] === "rank" ? width : `minmax(${width}, ${{ name: 3, mean: 2, task: 2 }[cells[i][0]] ?? 1}fr)`)).join(" "));
+      set("--total", `calc(${widths.join(" + ")})`);
       head.replaceChildren(...cells.map(([, th]) => th));
     };
 
-    let headKey = null, shown = [];
+    /* Rows in sight are filled and put in their place at once, the others a few at a time behind the picture: out of
+       sight they may hold older figures, or stand in the older order, for a moment. */
+    const AT_ONCE = 30, A_FEW = 15;
+    let later = 0, shown = [];
+    const place = (view, key) => {
+      clearTimeout(later);
+      const height = body.firstElementChild?.offsetHeight || 1, top = body.getBoundingClientRect().top;
+      const first = Math.max(0, Math.floor(-top / height) - 8), last = first + AT_ONCE;
+      const next = view.models.map((m) => row(m).tr), stays = new Set(next);
+      for (const tr of shown) if (!stays.has(tr)) tr.remove();
+      shown = next;
+      let at = body.firstChild, placed = 0;
+      /* A row that stays where it is stays untouched: the browser keeps its layout, and the focus its place. */
+      const putUpTo = (end) => {
+        const focused = document.activeElement;
+        for (; placed < Math.min(end, next.length); placed++) {
+          if (next[placed] === at) at = at.nextSibling; else body.insertBefore(next[placed], at);
+        }
+        if (focused !== document.activeElement && body.contains(focused)) focused.focus({ preventScroll: true });
+      };
+      for (const m of view.models.slice(first, last)) fill(m, view, key);
+      putUpTo(last);
+      const rest = [...view.models.slice(last), ...view.models.slice(0, first)];
+      const some = () => {
+        for (const m of rest.splice(0, A_FEW)) fill(m, view, key);
+        putUpTo(placed + A_FEW);
+        if (rest.length || placed < next.length) later = setTimeout(some);
+      };
+      if (rest.length) later = setTimeout(some);
+    };
+
+    let headKey = null;
     const draw = (view) => {
       view.facts = facts.filter((f) => S.columns.includes(f.key));
       const key = [state.metric(), S.subset, view.tasks, view.others, view.facts.map((f) => f.key)].join("|");
       if (headKey !== key) {
         headKey = key;
         drawHead(view);
-        table.className = `scores ${view.mode}`;
+        if (table.className !== `scores ${view.mode}`) table.className = `scores ${view.mode}`;
         table.setAttribute("aria-label", `${view.tasks.length === 1 ? D.tasks[view.tasks[0]].label : `${view.tasks.length} tasks`}, ${D.metrics[state.metric()].title}, ${D.subsets[S.subset].label}`);
       }
       for (const [name, { th, arrow }] of sorters) {
@@ -147,14 +180,7 @@
         th.setAttribute("aria-sort", active ? (view.up ? "ascending" : "descending") : "none");
         arrow.textContent = active ? (view.up ? "\u2191" : "\u2193") : "";
       }
-      const next = view.models.map((m) => fill(m, view, key));
-      /* A row that stays where it is stays untouched: the browser keeps its layout, and the focus its place. */
-      const stays = new Set(next), focused = document.activeElement;
-      for (const tr of shown) if (!stays.has(tr)) tr.remove();
-      let at = body.firstChild;
-      for (const tr of next) { if (tr === at) at = at.nextSibling; else body.insertBefore(tr, at); }
-      if (focused !== document.activeElement && body.contains(focused)) focused.focus({ preventScroll: true });
-      shown = next;
+      place(view, key);
     };
     const drawChosen = () => {
       const full = S.chosen.length >= MR.MOST_CHOSEN;
