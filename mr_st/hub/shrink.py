@@ -167,7 +167,7 @@ def _protocol(report: GradedReport, collection: Collection, n_candidates: int, m
         found["separability_intervals"] = report.separability["method"]["intervals"]
     if measure_speed:
         found["search_speed"] = (
-            f"median over up to 100 queries of the milliseconds for {RUN_DEPTH} places; {SEARCH_ENGINE}"
+            f"milliseconds for {RUN_DEPTH} places, median over up to 100 queries, best of 3; {SEARCH_ENGINE}"
         )
         found["encode_speed"] = f"item texts a second, best of 3 over up to 256 texts; {_machine()}"
     found["sentence_transformers"] = version("sentence-transformers")

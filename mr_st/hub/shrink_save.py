@@ -76,7 +76,9 @@ def how_to_use(setting: Setting, model: str) -> str:
         return "\n".join([*lines, "", f"model = SentenceTransformer({model!r}{options})  # needs optimum-onnx"])
     quantised = setting.dtype in ("int8", "binary")
     if quantised:
-        lines.append("from sentence_transformers.util.quantization import quantize_embeddings, semantic_search_usearch")
+        lines.append(
+            "from sentence_transformers.util.quantization import quantize_embeddings, semantic_search_usearch"
+        )
     cut = f", truncate_dim={setting.dims}" if "-" in setting.name and setting.encoder == "float32" else ""
     again = ", normalize_embeddings=True" if cut else ""
     lines += [
