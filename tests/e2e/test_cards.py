@@ -12,7 +12,7 @@ from mr_st.hub import check_card
 from mr_st.recipes import Recipe, bundled_recipe
 
 CARDS = Path(__file__).resolve().parents[2] / "model_cards"
-NAMES = sorted(path.parent.name for path in CARDS.glob("*/recipe.yaml"))
+NAMES = sorted(path.parent.name for path in CARDS.glob("*/README.md"))
 
 
 def test_there_are_cards() -> None:
