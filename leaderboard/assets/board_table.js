@@ -32,24 +32,32 @@
       return rows[m];
     };
 
-    // ---- cells
+    // ---- cells: what stays the same is left alone, so that the browser need not lay it out again
+    const setText = (node, value) => {
+      const only = node.firstChild;
+      if (only === null || only !== node.lastChild || only.nodeType !== Node.TEXT_NODE) node.textContent = value;
+      else if (only.nodeValue !== value) only.nodeValue = value;
+    };
+    const setChildren = (node, children) => {
+      if (node.children.length !== children.length || children.some((child, i) => node.children[i] !== child)) node.replaceChildren(...children);
+    };
     const fillScore = (td, className, score, domain, rank) => {
       const [value, low, high] = score, bare = low === null || high === null;
       td.className = `${className} cell${bare ? " bare" : ""}`;
       /* --a: where the whisker stands among the places that its width leaves, as background-position counts. */
       const width = bare ? 0 : (high - low) / (domain[1] - domain[0]), left = bare ? 0 : Number(fraction(domain, low));
       td.style.cssText = `--v:${fraction(domain, value)}` + (bare ? "" : `;--a:${(width < 1 ? left / (1 - width) : 0).toFixed(4)};--w:${width.toFixed(4)}`);
-      td.children[0].textContent = rank;
-      td.children[1].textContent = text(value);
-      td.children[2].textContent = bare ? "no interval" : `${text(low)} to ${text(high)}`;
+      setText(td.children[0], rank);
+      setText(td.children[1], text(value));
+      setText(td.children[2], bare ? "no interval" : `${text(low)} to ${text(high)}`);
       td.title = bare ? "no interval: it came without per-query values" : `${text(value)}, 95 % interval ${text(low)} to ${text(high)}${rank ? `, rank ${rank}` : ""}`;
     };
     /* What does not count looks like what it is: a muted figure or a dash, a word, and why. */
     const fillOther = (td, className, figure, word, why) => {
       td.className = `${className} off`;
       td.style.cssText = "";
-      td.children[0].textContent = "";
-      td.children[1].textContent = figure;
+      setText(td.children[0], "");
+      setText(td.children[1], figure);
       td.children[2].replaceChildren(word, el("span", { class: "sr" }, word ? `: ${why}` : why));
       td.title = why;
     };
@@ -74,7 +82,7 @@
       if (r.filled === key) return r.tr;
       r.filled = key;
       const main = view.main?.scores[m], place = main && view.main.ranks[m];
-      r.rank.replaceChildren(place ? MR.rankText(place, main[1] === null) : MR.dash("not ranked"));
+      if (place) setText(r.rank, MR.rankText(place, main[1] === null)); else r.rank.replaceChildren(MR.dash("not ranked"));
       r.rank.classList.toggle("top", place?.[0] === 1);
       const cells = [r.rank, r.th];
       if (view.mean) {
@@ -96,7 +104,7 @@
         if (!r.extra.has(name)) r.extra.set(name, plainCell(fact.text(m, view.tasks), fact.full?.(m, view.tasks), fact.number));
         cells.push(r.extra.get(name));
       }
-      r.tr.replaceChildren(...cells);
+      setChildren(r.tr, cells);
       return r.tr;
     };
 
@@ -136,12 +144,12 @@
 
     /* Rows in sight are filled and put in their place at once, the others a few at a time behind the picture: out of
        sight they may hold older figures, or stand in the older order, for a moment. */
-    const AT_ONCE = 30, A_FEW = 15;
+    const ROW = 50, AROUND = 3, A_FEW = 10;
     let later = 0, shown = [];
     const place = (view, key) => {
       clearTimeout(later);
-      const height = body.firstElementChild?.offsetHeight || 1, top = body.getBoundingClientRect().top;
-      const first = Math.max(0, Math.floor(-top / height) - 8), last = first + AT_ONCE;
+      const height = body.firstElementChild?.offsetHeight || ROW, top = body.getBoundingClientRect().top;
+      const first = Math.max(0, Math.floor(-top / height) - AROUND), last = Math.max(Math.ceil((innerHeight - top) / height), 0) + AROUND;
       const next = view.models.map((m) => row(m).tr), stays = new Set(next);
       for (const tr of shown) if (!stays.has(tr)) tr.remove();
       shown = next;
