@@ -8,8 +8,6 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from mr_st.errors import MrStError
 from mr_st.files import read_json, read_yaml
 from mr_st.hub.card_metadata import check_card
@@ -20,7 +18,6 @@ from mr_st.hub_client import one_line
 __all__ = ["check_registry"]
 
 _LINK = re.compile(r"!?\[[^\]]*\]\(([^)\s]+)[^)]*\)")
-_RECIPE = re.compile(r"^```yaml\n(name: .*?)^```$", re.MULTILINE | re.DOTALL)
 _HOURS = ("total",)
 
 
@@ -53,7 +50,7 @@ def _faults(folder: Path, read_recipe: Callable[[Path], Any]) -> Iterator[str]:
     try:
         recipe = read_recipe(folder / "recipe.yaml")
     except MrStError as error:
-        yield str(error).removeprefix(f"{folder}/")
+        yield _told(error, folder)
         return
     if recipe.name != folder.name:
         yield f"recipe.yaml: name is {recipe.name}, and the folder is called {folder.name}"
@@ -82,6 +79,10 @@ def _files(folder: Path) -> Iterator[str]:
     return files  # type: ignore[return-value]
 
 
+def _told(error: MrStError, folder: Path) -> str:
+    return str(error).replace(f"{folder}/", "")
+
+
 def _faults_of_recipe_only(folder: Path, files: set[str]) -> Iterator[str]:
     claimed = sorted(f for f in files if f.startswith(("results/", "plots/")) or f in ("report.json", "shrink.json"))
     if claimed:
@@ -92,7 +93,7 @@ def _faults_of_recipe_only(folder: Path, files: set[str]) -> Iterator[str]:
     try:
         estimate = read_yaml(folder / "estimate.yaml", "estimate")
     except MrStError as error:
-        yield str(error).removeprefix(f"{folder}/")
+        yield _told(error, folder)
         return
     if estimate.get("kind") != "estimate":
         yield "estimate.yaml: kind is not estimate; a figure that was not measured must say so"
@@ -124,7 +125,6 @@ def _faults_of_trained(folder: Path, files: set[str], recipe: Any) -> Iterator[s
         yield str(error)
         return
     yield from _faults_of_links(folder, card, files)
-    yield from _faults_of_shown_recipe(card, recipe)
     scores: dict[str, dict[str, Any]] = {}
     for path in sorted(f for f in files if f.startswith("results/") and f.endswith(".json")):
         if path.endswith("/model_meta.json"):
@@ -132,7 +132,7 @@ def _faults_of_trained(folder: Path, files: set[str], recipe: Any) -> Iterator[s
         try:
             scores[path] = result_scores(folder / path)
         except MrStError as error:
-            yield str(error).removeprefix(f"{folder}/")
+            yield _told(error, folder)
             continue
         yield from _faults_of_result(folder, path, scores[path], recipe)
     own = {path: of for path, of in scores.items() if of["name"] == recipe.publish.repo_id}
@@ -141,7 +141,7 @@ def _faults_of_trained(folder: Path, files: set[str], recipe: Any) -> Iterator[s
         return
     (main,) = own.values()
     yield from _faults_of_metadata(card, main, recipe)
-    yield from _faults_of_report(folder, files, scores, main)
+    yield from _faults_of_report(folder, files, scores, main, recipe)
     yield from _faults_of_shrink(folder, files, card, main)
 
 
@@ -154,21 +154,6 @@ def _faults_of_links(folder: Path, card: str, files: set[str]) -> Iterator[str]:
             yield f"README.md: {target} leads out of the folder"
         elif path not in files and not (folder / path).is_dir():
             yield f"README.md: {target} does not exist"
-
-
-def _faults_of_shown_recipe(card: str, recipe: Any) -> Iterator[str]:
-    """The recipe that the card shows says what the file says; keys that are newer than the card have their default."""
-    block = _RECIPE.search(card)
-    if block is None:
-        return
-    try:
-        shown = yaml.safe_load(block[1])
-    except yaml.YAMLError:
-        yield "README.md: the recipe that it shows is no YAML"
-        return
-    own = recipe.model_dump(mode="json")
-    for key, value, there in _differences(shown, own):
-        yield f"README.md: its recipe has {key}: {value!r:.40}, and recipe.yaml has {there!r:.40}"
 
 
 def _differences(shown: Any, own: Any, path: str = "") -> Iterator[tuple[str, Any, Any]]:
@@ -198,7 +183,7 @@ def _faults_of_result(folder: Path, path: str, scores: Mapping[str, Any], recipe
     try:
         report = GradedReport.load(folder / path)
     except MrStError as error:
-        yield str(error).removeprefix(f"{folder}/")
+        yield _told(error, folder)
         return
     for name in sorted(set(report.per_query.column_names) & report.metrics.keys()):
         values = [value for value in report.values(name).tolist() if not math.isnan(value)]
@@ -234,21 +219,37 @@ def _faults_of_metadata(card: str, main: Mapping[str, Any], recipe: Any) -> Iter
 
 
 def _faults_of_report(
-    folder: Path, files: set[str], scores: Mapping[str, Mapping[str, Any]], main: Mapping[str, Any]
+    folder: Path, files: set[str], scores: Mapping[str, Mapping[str, Any]], main: Mapping[str, Any], recipe: Any
 ) -> Iterator[str]:
-    """report.json: each arm's figures are those of a result, and the data is the one that was measured."""
+    """report.json: each arm's figures are those of a result, data and settings those of results and recipe."""
     if "report.json" not in files:
         return
     try:
         report = read_json(folder / "report.json")
         arms = {str(arm): dict(metrics) for arm, metrics in report["metrics"].items()}
-        data = report.get("made_of", {}).get("data") or {}
+        made_of = dict(report.get("made_of") or {})
+        data = made_of.get("data") or {}
+        facts = dict(report.get("model") or {})
+        configs = {arm: dict(stage).get("config") for arm, stage in (made_of.get("stages") or {}).items()}
+        mined = (made_of.get("mining") or {}).get("settings")
         values = {arm: {name: m["value"] for name, m in metrics.items()} for arm, metrics in arms.items()}
     except (MrStError, KeyError, TypeError, AttributeError, ValueError) as error:
         yield f"report.json: cannot be read ({type(error).__name__}: {error})"
         return
     if data.get("fingerprint", main["fingerprint"]) != main["fingerprint"]:
         yield f"report.json: its data is {data['fingerprint']}, the results are of {main['fingerprint']}"
+    own = recipe.model_dump(mode="json")
+    said: dict[str, tuple[Any, Any]] = {
+        "stage1": (configs.get("stage1"), own["stage1"]),
+        "stage2": (configs.get("stage2"), own["stage2"]),
+        "mining": ({k: v for k, v in (mined or {}).items() if k in own["mining"]}, own["mining"]),
+        "model.max_seq_length": (facts.get("max_seq_length"), recipe.model.max_seq_length),
+        "model.dim": (facts.get("dim"), recipe.publish.dim or recipe.model.dim),
+    }
+    for key, (was, now) in said.items():
+        if was is not None and now is not None:
+            for name, value, there in _differences(was, now, key):
+                yield f"report.json: the model was made with {name} {value!r:.40}, and recipe.yaml has {there!r:.40}"
     for arm, metrics in values.items():
         if not any(_agree(metrics, of["metrics"]) for of in scores.values()):
             yield f"report.json: the figures of {arm} are in none of results/"
