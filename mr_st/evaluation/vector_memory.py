@@ -40,7 +40,7 @@ class VectorMemory:
         if not texts:
             return self.encode([], side)
         rows = self._rows.setdefault(side, {})
-        missing = list(dict.fromkeys(text for text in texts if text not in rows))
+        missing = list(dict.fromkeys(text for text in texts if text not in rows) if rows else dict.fromkeys(texts))
         if missing and rows and self._grown(side, len(missing)) > self.memory:
             rows.clear()
             del self._vectors[side]
@@ -50,10 +50,13 @@ class VectorMemory:
             held = np.concatenate([self._vectors[side], made]) if rows else made
             held.flags.writeable = False
             self._vectors[side] = held
-            rows |= {text: row for row, text in enumerate(missing, start=len(rows))}
+            rows.update(zip(missing, range(len(rows), len(held)), strict=True))
         held = self._vectors[side]
-        at = np.fromiter(map(rows.__getitem__, texts), dtype=np.int64, count=len(texts))
-        found = held if len(at) == len(held) and np.array_equal(at, np.arange(len(at))) else held[at]
+        if len(missing) == len(texts) == len(held):
+            found = held
+        else:
+            at = np.fromiter(map(rows.__getitem__, texts), dtype=np.int64, count=len(texts))
+            found = held if len(at) == len(held) and np.array_equal(at, np.arange(len(at))) else held[at]
         if held.nbytes > self.memory:
             rows.clear()
             del self._vectors[side]
