@@ -138,7 +138,9 @@ def _table(models: list[RegisteredModel]) -> Table:
 
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, caption=_CAPTION, caption_justify="left")
     for head in ("name", "status", "base model", "data", "main figure", "weights", "dims", "licence"):
-        table.add_column(head, justify="right" if head in ("weights", "dims") else "left", overflow="fold")
+        is_number = head in ("weights", "dims")
+        no_wrap = is_number or head in ("name", "base model")
+        table.add_column(head, justify="right" if is_number else "left", overflow="fold", no_wrap=no_wrap)
     for model in models:
         row = [
             model.name, model.status, model.base_model, model.data, _figure(model), _millions(model.n_parameters),

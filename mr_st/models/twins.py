@@ -144,7 +144,7 @@ def _qwen(texts: list[str]) -> Any:
 
     end = "<|endoftext|>"
     bpe = json.loads(_bpe(texts, [end]).to_str())["model"]
-    merges = [tuple(pair) if isinstance(pair, list) else pair for pair in bpe["merges"]]
+    merges: Any = [tuple(pair) if isinstance(pair, list) else pair for pair in bpe["merges"]]
     tokenizer = Qwen2Tokenizer(vocab=bpe["vocab"], merges=merges, model_max_length=512)
     tokenizer.backend_tokenizer.post_processor = processors.TemplateProcessing(
         single=f"$A {end}", pair=f"$A $B {end}", special_tokens=[(end, tokenizer.convert_tokens_to_ids(end))]
