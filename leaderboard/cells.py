@@ -24,7 +24,7 @@ def write_cells(job: Mapping[str, Any]) -> dict[str, Any]:
     """Write the files of every cell of a task.
 
     Args:
-        job: Plain JSON, as :func:`mr_st.leaderboard.details.write_details` makes it: ``out``, ``task`` (its number),
+        job: Plain JSON, as ``mr_st.leaderboard.details`` makes it: ``out``, ``task`` (its number),
             ``split``, ``wanted`` (metrics), ``metric_rows`` (their places on the board), ``grades`` (names) and
             ``cells`` (``row``, ``path``, ``separability``, ``margins``).
 

@@ -47,7 +47,7 @@ class Ranking:
         query_ids: (n,) queries.
         item_ids: Different items, in no order that means something.
         items: int32 (n, depth), places in ``item_ids``; -1 where the list ends.
-        grades: int8 (n, depth), :data:`UNJUDGED` where nobody judged.
+        grades: int8 (n, depth), -1 (``UNJUDGED``) where nobody judged.
     """
 
     query_ids: pa.StringArray

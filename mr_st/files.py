@@ -77,18 +77,18 @@ def atomic_folder(target: str | Path) -> Iterator[Path]:
 
 
 def write_text(path: str | Path, text: str) -> None:
-    """Write UTF-8 text atomically, with "\\n" line ends."""
+    """Write ``text`` to ``path`` in UTF-8, atomically, with "\\n" line ends."""
     with atomic_path(path) as temporary:
         temporary.write_text(text, encoding="utf-8", newline="\n")
 
 
 def write_json(path: str | Path, value: Any) -> None:
-    """Write JSON atomically, indented, keys in the order given."""
+    """Write ``value`` to ``path`` as JSON, atomically, indented, keys in the order given."""
     write_text(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
 
 
 def read_json(path: str | Path) -> Any:
-    """Read a JSON file.
+    """Read the JSON file at ``path``.
 
     Raises:
         MrStError: the file is no JSON; the message names file, line and column.

@@ -207,7 +207,7 @@ def raise_hub_error(
 
 
 def is_unreachable(error: Exception) -> bool:
-    """Whether what the client raised says that the Hub cannot be asked: no network, no answer, HF_HUB_OFFLINE."""
+    """Whether an ``error`` of the client says that the Hub cannot be asked: no network, no answer, HF_HUB_OFFLINE."""
     from huggingface_hub.errors import HfHubHTTPError, HTTPError, OfflineModeIsEnabled
 
     if isinstance(error, HfHubHTTPError):
@@ -296,14 +296,14 @@ def _secrets(token: str | None) -> tuple[str, ...]:
 
 
 def one_line(text: str, token: str | None = None) -> str:
-    """Text from elsewhere made fit for one line of an error: no tokens, no control characters, not long."""
+    """A ``text`` from elsewhere made fit for one line of an error: no ``token``, no control characters, not long."""
     text = without_tokens(text, token)
     text = " ".join("".join(c if c.isprintable() else " " for c in text).split())
     return text if len(text) <= _MESSAGE_LENGTH else text[: _MESSAGE_LENGTH - 1] + "…"
 
 
 def file_digests(source: Path | bytes) -> tuple[str, str]:
-    """The two names that the Hub has for a content: the SHA-256 of a large file, and git's SHA-1 of a blob."""
+    """The two names that the Hub has for what ``source`` holds: the SHA-256 of a large file, git's SHA-1 of a blob."""
     size = len(source) if isinstance(source, bytes) else source.stat().st_size
     large, blob = hashlib.sha256(), hashlib.sha1(b"blob %d\0" % size, usedforsecurity=False)
     if isinstance(source, bytes):

@@ -45,7 +45,7 @@ def array_hash(array: np.ndarray) -> str:
 
 
 def file_hash(path: str | Path) -> str:
-    """Hash a file's bytes."""
+    """Hash the bytes of the file at ``path``."""
     with open(path, "rb") as handle:
         return hashlib.file_digest(handle, "sha256").hexdigest()[:_LENGTH]
 

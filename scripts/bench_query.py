@@ -277,7 +277,8 @@ def table(found: dict[str, Any]) -> str:
         f"{protocol['n_queries']:,} queries of the marketplace's test split, {protocol['repeats']} times, each alone, "
         f"{protocol['threads']} threads on {protocol['cores']} cores ({protocol['machine']}), load "
         f"{protocol['load_before']} before. The {protocol['n_synthetic']:,} items are synthetic: the marketplace's "
-        f"vectors drawn again and turned by noise of length {protocol['noise']}. The last three columns are of these (search alone: p50); "
+        f"vectors drawn again and turned by noise of length {protocol['noise']}. The last three "
+        "columns are of these (search alone: p50); "
         "recall is against exact search; MB are of the saved index.",
     ]
     return "\n".join(lines)

@@ -45,7 +45,7 @@ _KEY = re.compile(r"[0-9a-f]{16}")
 
 
 class StaleIndexError(MrStError):
-    """A saved index was made from another model, other items or other settings; ``changes`` says what differs."""
+    """The index in ``folder`` was made from another model, other items or settings; ``changes`` says what differs."""
 
     def __init__(self, folder: Path, changes: list[str]):
         self.changes = changes

@@ -50,7 +50,7 @@ __all__ = ["CatalogueIndex", "Hit", "Kind", "StaleIndexError"]
 
 @dataclass(frozen=True)
 class Hit:
-    """One item found for a query: its rank from 1, id, title and score."""
+    """One item found for a query: its rank from 1, its ``item_id``, title and score."""
 
     rank: int
     item_id: str

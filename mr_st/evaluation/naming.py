@@ -28,7 +28,7 @@ def safe_name(name: str, what: str) -> str:
 
 
 def folder_name(model_name: str) -> str:
-    """``org/name`` as MTEB's folder name.
+    """A ``model_name`` such as ``org/name`` as MTEB's folder name.
 
     Raises:
         UsageError: a part of the name could leave the folder or is empty.

@@ -110,7 +110,7 @@ def load_report(path: Path, split: str | None = None, subset: str = _DEFAULT) ->
 
 
 def find_reports(results_dirs: Iterable[str | Path]) -> list[Path]:
-    """All result files of some results folders that carry our part, sorted."""
+    """All result files below the folders ``results_dirs`` that carry our part, sorted."""
     found = []
     for folder in map(Path, results_dirs):
         for path in sorted(folder.glob("*/*/*.json")):

@@ -25,7 +25,7 @@ class RegisteredModel:
 
     Args:
         name: Its folder's name.
-        status: ``card and results`` or ``recipe only``.
+        status: ``card and results``, ``recipe only``, or ``unreadable``.
         description: The recipe's own line.
         repo_id: What it is published as.
         base_model: What it is fine-tuned from.
@@ -83,12 +83,18 @@ def find_registry(cards: str | Path | None = None) -> Path:
 
 
 def registered_models(cards: str | Path) -> list[RegisteredModel]:
-    """Every model of a registry, by name. A folder that cannot be read is left to the check.
+    """Every model of a registry, by name; one that cannot be read has the status ``unreadable`` and says why.
 
-    Raises:
-        MrStError: a recipe, card or result that cannot be read.
+    Args:
+        cards: The registry.
     """
-    return [read_registered(cards, path.name) for path in _folders(Path(cards))]
+    found = []
+    for path in _folders(Path(cards)):
+        try:
+            found.append(read_registered(cards, path.name))
+        except MrStError as error:
+            found.append(RegisteredModel(path.name, "unreadable", description=one_line(str(error))))
+    return found
 
 
 def read_registered(cards: str | Path, name: str) -> RegisteredModel:

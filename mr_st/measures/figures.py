@@ -21,7 +21,7 @@ OKABE_ITO = ("#D55E00", "#E69F00", "#0072B2", "#009E73", "#CC79A7", "#56B4E9", "
 
 
 def save_figure(figure: Figure, path: str | Path, dpi: int = 150) -> Path:
-    """Write a figure as PNG, SVG or PDF, by the file's ending; the same figure gives the same PNG bytes."""
+    """Write a figure as PNG (at ``dpi``), SVG or PDF, by the ending of ``path``; same figure, same PNG."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     undated: dict[str, Any] = {".png": {"Software": None}, ".svg": {"Date": None}, ".pdf": {"CreationDate": None}}

@@ -34,7 +34,7 @@ class Margins:
 
 
 def grade_pairs(n_grades: int) -> list[tuple[int, int]]:
-    """All pairs (higher, lower) of grades, the widest gap first.
+    """All pairs (higher, lower) of ``n_grades`` grades, the widest gap first.
 
     Example:
         >>> grade_pairs(3)

@@ -65,7 +65,11 @@ def best_threshold(
 def score_threshold(
     similarities: np.ndarray, grades: np.ndarray, boundary: int, value: float, weights: np.ndarray | None = None
 ) -> Threshold:
-    """What a threshold chosen elsewhere gives on these pairs; arguments as in :func:`best_threshold`.
+    """What a threshold chosen elsewhere gives on these pairs.
+
+    Args:
+        similarities, grades, boundary, weights: As for :func:`best_threshold`.
+        value: The threshold.
 
     Example:
         >>> score_threshold(np.array([0.9, 0.8, 0.6]), np.array([2, 0, 2]), 1, 0.8).precision

@@ -246,8 +246,14 @@ def select_pairs(
 ) -> Selection:
     """Take hard negatives and hard positives up to the caps, near-duplicates among them.
 
-    :func:`hard_pairs` and then :func:`cap_pairs`, whose arguments these are; between the two,
-    :mod:`mr_st.mining.duplicates` finds the near-duplicates where they are to be left out.
+    :func:`hard_pairs` and then :func:`cap_pairs`; between the two, :mod:`mr_st.mining.duplicates` finds the
+    near-duplicates where they are to be left out.
+
+    Args:
+        query_rows, ranks, grades, confidences, last_negative_rank, negative_ranks, positive_ranks: As for
+            :func:`hard_pairs`.
+        min_confidence: As for :func:`hard_pairs`.
+        max_negatives, max_positives, max_by_grade: As for :func:`cap_pairs`.
 
     Source: arXiv 2602.17654, section 4.4; `reference/method.md`, stage 2.
     """

@@ -105,7 +105,8 @@ def within_budget(
     from the same stratum.
 
     Args:
-        query_rows: int (n,), sorted by query and, within one, best pair first, as :class:`Candidates` are.
+        query_rows: int (n,), sorted by query and, within one, best pair first, as
+            :class:`mr_st.mining.candidates.Candidates` are.
         strata: int (queries of the dataset,), each query's stratum, in 0..s-1.
         budget: Pairs, 0 or more.
         shares: float (s,), from :func:`shares_of_strata`.

@@ -68,6 +68,10 @@ def load_sentence_transformer(base: str | Path, **options: Any) -> SentenceTrans
 
     LoRA adapters in it are trainable, as they were when they were saved.
 
+    Args:
+        base: A folder, a repository of the Hub, or a short name.
+        options: Further arguments of ``SentenceTransformer``.
+
     Raises:
         MrStError: there is no such model, or it cannot be reached or read; one line, never with a token in it.
     """

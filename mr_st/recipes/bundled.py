@@ -18,7 +18,7 @@ def bundled_recipes() -> list[str]:
 
 
 def bundled_recipe(name: str) -> Recipe:
-    """Load a recipe that comes with the package.
+    """Load the recipe of that ``name`` that comes with the package.
 
     Raises:
         UsageError: no such recipe.

@@ -266,6 +266,15 @@ class PublishSpec(_Spec):
 class Recipe(_Spec):
     """One whole job: data, model, augmentation, stage 1, mining, stage 2, average, control, evaluation, publishing.
 
+    Args:
+        name: What the model is called, and its folder.
+        description: A sentence about it.
+        seed: Of whatever is drawn and has no seed of its own.
+        data, model, augment, instances: What is trained on and from.
+        stage1, annotator, mining, stage2, average: The steps.
+        control: Whether the arm that trains on without mining is run too.
+        evaluation, publish: What is measured, and what is written of it.
+
     Example:
         >>> recipe = Recipe(name="try", data={"source": "marketplace", "options": {"size": "tiny"}})
         >>> recipe.mining.k

@@ -64,6 +64,7 @@ class Float32Side:
 
     @classmethod
     def of(cls, vectors: np.ndarray, device: str) -> Float32Side:
+        """Of float (n, d) vectors, their products made on ``device``."""
         import torch
 
         values = np.ascontiguousarray(vectors, dtype=np.float32)
@@ -90,6 +91,7 @@ class Int8Side:
 
     @classmethod
     def of(cls, side: Float32Side) -> Int8Side:
+        """The codes of float32 vectors."""
         import torch
 
         values = torch.from_numpy(side.values)
@@ -104,10 +106,12 @@ class Int8Side:
         return cls(codes, steps, (norms + _TINY).float(), residuals.float())
 
     def part(self, rows: slice) -> Int8Side:
+        """Some of the rows, sharing their memory."""
         return Int8Side(self.codes[rows], self.steps[rows], self.norms[rows], self.residuals[rows])
 
     @property
     def n_bytes(self) -> int:
+        """Bytes that all of it takes."""
         return sum(t.numel() * t.element_size() for t in (self.codes, self.steps, self.norms, self.residuals))
 
 
@@ -299,6 +303,7 @@ class Room:
         self._size = n * m
 
     def integers(self, n: int, m: int) -> torch.Tensor:
+        """int32 (n, m), of whatever was in it."""
         import torch
 
         if not len(self._integers):
@@ -306,4 +311,5 @@ class Room:
         return self._integers[: n * m].view(n, m)
 
     def floats(self, n: int, m: int) -> torch.Tensor:
+        """float32 (n, m), of whatever was in it."""
         return self._floats[: n * m].view(n, m)

@@ -12,7 +12,7 @@ __all__ = ["pair_overlaps", "token_overlap"]
 
 
 def token_overlap(query: str, item_text: str) -> float:
-    """Share of the query's distinct tokens found in the item text (containment), 0 to 1; 0 for a query with no token.
+    """Share of the query's distinct tokens that ``item_text`` has (containment), 0 to 1; 0 for a query with no token.
 
     Source: the paper's "token overlap" of hard pairs (arXiv 2602.17654); containment is our reading.
 

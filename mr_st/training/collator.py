@@ -44,6 +44,8 @@ class GradedCollator(SentenceTransformerDataCollator):
     only, so build this one with :meth:`from_trainer_args`.
 
     Args:
+        valid_label_columns, router_mapping, max_length: As for the stock collator.
+        query_column, items_column, labels_column, variants_column: What the columns are called.
         known: The grades that are known across the batch; or, for a DatasetDict, those of each dataset by its name.
 
     Raises:

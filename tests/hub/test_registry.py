@@ -55,6 +55,17 @@ def test_no_registry(tmp_path: Path) -> None:
     assert find_registry(CARDS) == CARDS
 
 
+def test_one_that_cannot_be_read_hides_no_other(tmp_path: Path) -> None:
+    for name in ("a-list", "broken"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "a-list" / "recipe.yaml").write_text("- 1\n")
+    (tmp_path / "broken" / "recipe.yaml").write_text("name: [\n")
+    shutil.copytree(CARDS / RECIPE, tmp_path / RECIPE)
+    found = {model.name: model for model in registered_models(tmp_path)}
+    assert [found[name].status for name in ("a-list", "broken", RECIPE)] == ["unreadable", "unreadable", "recipe only"]
+    assert "\n" not in found["broken"].description
+
+
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A registry of two: one trained, one recipe."""

@@ -37,7 +37,7 @@ HISTORY: dict[str, Any] = {
     **_PAIR, "step": pl.Int64, "event": pl.String, "by": pl.String, "grade": pl.Int8, "confidence": pl.Float32,
     "note": pl.String,
 }  # fmt: skip
-"""A row for each thing that happened to a flagged pair, in order; ``event`` is one of :data:`EVENTS`."""
+"""A row for each thing that happened to a flagged pair, in order; ``event`` is one of ``EVENTS``."""
 EVENTS = ("labelled", "flagged", "judged", "combined", "expert", "final")
 
 UNANSWERED, TIE = "no answer", "tie"

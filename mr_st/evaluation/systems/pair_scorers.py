@@ -21,18 +21,17 @@ __all__ = ["AnnotatorScorer", "CrossEncoderScorer", "PairScorer", "load_pair_sco
 
 
 class PairScorer(Protocol):
-    """Anything that tells how relevant an item is to a query.
-
-    Attributes:
-        identity: Changes whenever a score may change.
-        facts: As a system's.
-    """
+    """Anything that tells how relevant an item is to a query."""
 
     @property
-    def identity(self) -> str: ...
+    def identity(self) -> str:
+        """Changes whenever a score may change."""
+        ...
 
     @property
-    def facts(self) -> dict[str, Any]: ...
+    def facts(self) -> dict[str, Any]:
+        """As a system's."""
+        ...
 
     def score(self, pairs: PairTable) -> np.ndarray:
         """float64 (n,), in 0..1, comparable between queries."""

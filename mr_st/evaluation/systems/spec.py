@@ -84,7 +84,7 @@ def load_system(
 
 
 def read_spec(spec: str | Path) -> SystemSpec:
-    """What a name means, checked as far as that goes without loading anything; see :func:`load_system`.
+    """What ``spec`` means, a name or a file, as far as that is seen without loading anything; see :func:`load_system`.
 
     Raises:
         UsageError: as there.
