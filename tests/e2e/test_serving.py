@@ -91,6 +91,8 @@ def test_every_block_runs(
     assert ids[best] in plain
     assert ids[best] in faiss
     assert str(best) in client
-    assert blend
-    for line in blend.splitlines():
+    precisions, *shown = blend.splitlines()
+    assert precisions.startswith("{1: 'precision 0.")
+    assert shown
+    for line in shown:
         assert float(line.split()[0]) >= known["threshold"][1] - 5e-4
