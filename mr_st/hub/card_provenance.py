@@ -13,7 +13,7 @@ __all__ = ["annotator_facts", "data_facts", "item_format", "mining_facts", "spli
 
 _STEPS = {
     "annotator": "annotator", "augment": "augmentation", "stage1": "stage 1", "mining": "mining",
-    "stage2": "stage 2", "control": "control arm",
+    "stage2": "stage 2", "control": "control arm", "average": "average",
 }  # fmt: skip
 _KINDS = {
     "policy": "The shop's own policy, which also made the judgments: its labels are true by construction",

@@ -18,7 +18,7 @@ __all__ = ["arm_title", "comparison_table", "headline", "result_tables", "short_
 
 _ARMS = {
     "base": "Base, not trained",
-    "stage1": "Stage 1: graded SupCon",
+    "stage1": "Stage 1: the judgments",
     "control": "Control: stage 1 trained on for as many steps",
     "stage2": "Stage 2: mined and refined",
     "average": "Average of several stage 2",
@@ -42,7 +42,13 @@ def arm_title(arm: str) -> str:
 
 def short_arm(arm: str) -> str:
     """What an arm is called in a sentence."""
-    return {"base": "base", "stage1": "stage 1", "stage2": "stage 2", "control": "control arm"}.get(arm, arm)
+    return {
+        "base": "base",
+        "stage1": "stage 1",
+        "stage2": "stage 2",
+        "control": "control arm",
+        "average": "average",
+    }.get(arm, arm)
 
 
 def headline(

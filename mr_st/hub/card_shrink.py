@@ -68,7 +68,9 @@ def _cells(row: Mapping[str, Any], metric: str, pair: tuple[int, int] | None) ->
         ),
     ]
     if pair is not None:
-        of_pair = next((p for p in row.get("separability") or [] if (p.get("high"), p.get("low")) == pair), {})
+        of_pair: Mapping[str, Any] = next(
+            (p for p in row.get("separability") or [] if (p.get("high"), p.get("low")) == pair), {}
+        )
         cells += [_value(of_pair.get("margin_average")), _value(of_pair.get("auc_per_query"))]
     return cells
 

@@ -131,7 +131,7 @@ def _publish(
         comparisons=result.comparisons,
         recipe=recipe.to_yaml(),
         base_model=result.reports["base"].model_name,
-        license="apache-2.0",
+        license=recipe.publish.license,
         language=_languages(dataset),
         plots=gathered.facts["plots"],
         shrink=None if shrunk is None else read_json(shrunk),

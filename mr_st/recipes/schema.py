@@ -244,9 +244,11 @@ class PublishSpec(_Spec):
         repo_id: The name, ``organisation/name``.
         dim: Cut the model to its first ``dim`` values, one of ``model.matryoshka_dims``; all arms are then compared
             at this width. None: the full width.
+        license: Of the model, as its card says it; the base's licence and the data's bound it.
     """
 
     repo_id: str = "mr-st/model"
+    license: str = "apache-2.0"
     dim: int | None = Field(default=None, ge=1)
 
     @field_validator("repo_id")

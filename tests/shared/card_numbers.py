@@ -19,7 +19,7 @@ import yaml
 NUMBER = re.compile(r"(?<![\w.@/\\-])[-+−]?\d[\d,]*(?:\.\d+)?(?:e[-+]?\d+)?%?(?!\w|\.\d|,\d)")
 _QUIET = re.compile(r"(?ms)^```bibtex\n.*?^```|(?<!`)`[^`\n]+`|\]\([^)\n]*\)")
 _ARMS = {
-    "Base, not trained": "base", "Stage 1: graded SupCon": "stage1", "Stage 2: mined and refined": "stage2",
+    "Base, not trained": "base", "Stage 1: the judgments": "stage1", "Stage 2: mined and refined": "stage2",
     "Control: stage 1 trained on for as many steps": "control",
 }  # fmt: skip
 _SHORT = {"base": "base", "stage 1": "stage1", "stage 2": "stage2", "control arm": "control"}
