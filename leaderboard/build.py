@@ -18,7 +18,7 @@ from mr_st.evaluation.wording import metric_label
 from mr_st.leaderboard.board import Board, Task, file_stem, make_board
 from mr_st.leaderboard.cards import Card, find_cards
 from mr_st.leaderboard.charts import write_charts
-from mr_st.leaderboard.details import started_details
+from mr_st.leaderboard.details import expected_details, started_details
 from mr_st.leaderboard.model_facts import card_facts
 from mr_st.leaderboard.model_page import model_page
 from mr_st.leaderboard.page_parts import Around
@@ -142,6 +142,7 @@ def _write_site(
     }
     n_done = count(1)
     tell = lambda: progress("Writing values by query", next(n_done), len(board.tasks))  # noqa: E731
+    write_page = partial(_write_page, _environment(), out, {"site_title": title, "version": __version__})
     with started_details(board, out, os.cpu_count() or 1, tell) as details_with:
         for m, s, scores in all_scores(board):
             write_script(out, f"scores/{m}-{s}", scores)
@@ -149,18 +150,19 @@ def _write_site(
         for asset in resources.files("mr_st.leaderboard").joinpath("assets").iterdir():
             (out / "assets" / asset.name).write_bytes(asset.read_bytes())
         write_charts(out)
+        # pages are written meanwhile, by what the files that are there lead to expect of the cells
+        expected = expected_details(board)
+        around = Around.of(board, pages, expected, texts)
+        for row in range(len(board.models)):
+            write_page("model.html.j2", pages["models"][row], model_page(board, row, card_of.get(row), out, around))
+        for t in range(len(board.tasks)):
+            write_page("task.html.j2", pages["tasks"][t], task_page(board, t, around))
         details = details_with(texts)
+    around = Around.of(board, pages, details, texts)
+    for row in (row for row in range(len(board.models)) if details[row] != expected[row]):
+        write_page("model.html.j2", pages["models"][row], model_page(board, row, card_of.get(row), out, around))
     of_board = board_data(board, title, pages, details)
     write_script(out, "board", of_board)
-    around = Around.of(board, pages, details, texts)
-    write_page = partial(_write_page, _environment(), out, {"site_title": title, "version": __version__})
-    n_pages = len(board.models) + len(board.tasks)
-    for row in range(len(board.models)):
-        write_page("model.html.j2", pages["models"][row], model_page(board, row, card_of.get(row), out, around))
-        progress("Writing pages", row + 1, n_pages)
-    for t in range(len(board.tasks)):
-        write_page("task.html.j2", pages["tasks"][t], task_page(board, t, around))
-        progress("Writing pages", len(board.models) + t + 1, n_pages)
     write_page("compare.html.j2", "compare.html", {})
     first = {
         "summary": _summary(board),

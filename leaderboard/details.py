@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from mr_st.leaderboard.board import Board, Task
+from mr_st.leaderboard.results import Result
 from mr_st.leaderboard.script_files import write_script
+from mr_st.leaderboard.side_tables import side_file
 from mr_st.leaderboard.texts import Texts
 from mr_st.leaderboard.worker import started
 
@@ -53,12 +55,31 @@ def started_details(
         yield finish
 
 
+def expected_details(board: Board) -> list[list[str]]:
+    """What :func:`started_details` will say of each model and task, as far as the files that are there tell."""
+    expected = [[""] * len(board.tasks) for _ in board.models]
+    for t, task in enumerate(board.tasks):
+        for row in task.cells:
+            result = _shown(task, row)
+            if result is not None:
+                there = [side_file(result.path, task.split, n).is_file() for n in ("per_query", "run", "similarities")]
+                has = (there[0], there[1], there[2] or bool(result.separability))
+                expected[row][t] = "".join(letter for letter, is_there in zip("qrs", has, strict=True) if is_there)
+    return expected
+
+
+def _shown(task: Task, row: int) -> Result | None:
+    """The result whose cell gets files; None for one that is not ranked, or of mteb."""
+    result = task.of(row)
+    return result if result is not None and result.protocol and task.status.get(row) in ("ok", "partial") else None
+
+
 def _job(t: int, task: Task, metrics: list[str], out: Path) -> dict[str, Any]:
     wanted = [name for name in metrics if name in (task.main_metric, *_METRICS) or _MARGIN.fullmatch(name)]
     cells = []
     for row in sorted(task.cells):
-        result = task.of(row)
-        if result is None or not result.protocol or task.status.get(row) not in ("ok", "partial"):
+        result = _shown(task, row)
+        if result is None:
             continue
         margins = {name: list(entry) for name, entry in result.metrics.items() if name.startswith("margin_")}
         cells.append({"row": row, "path": str(result.path), "separability": result.separability, "margins": margins})

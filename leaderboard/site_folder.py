@@ -51,7 +51,9 @@ def staged_site(out_dir: str | Path) -> Iterator[Path]:
 
 
 def _put_in_place(site: Path, out: Path) -> None:
-    new = sorted(path.relative_to(site).as_posix() for path in site.rglob("*") if path.is_file())
+    new = sorted(
+        Path(parent, name).relative_to(site).as_posix() for parent, _, names in os.walk(site) for name in names
+    )
     old = _listed(out)
     for name in new:
         at = out / name
@@ -62,9 +64,13 @@ def _put_in_place(site: Path, out: Path) -> None:
             )
     write_json(out / LIST, {"files": sorted({*new, *old})})
     (out / FIRST_PAGE).unlink(missing_ok=True)
-    for parent in sorted({(out / name).parent for name in new}):
+    whole = [folder.name for folder in site.iterdir() if folder.is_dir() and not (out / folder.name).exists()]
+    for name in whole:
+        os.replace(site / name, out / name)
+    rest = [name for name in new if PurePosixPath(name).parts[0] not in whole]
+    for parent in sorted({(out / name).parent for name in rest}):
         parent.mkdir(parents=True, exist_ok=True)
-    for name in sorted(new, key=lambda name: name == FIRST_PAGE):
+    for name in sorted(rest, key=lambda name: name == FIRST_PAGE):
         os.replace(site / name, out / name)
     for name in sorted(old - set(new)):
         (out / name).unlink(missing_ok=True)
