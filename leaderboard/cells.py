@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from mr_st.leaderboard.plain import plain_names
-from mr_st.leaderboard.script_files import packed, write_script
+from mr_st.leaderboard.script_files import packed, write_scripts
 from mr_st.leaderboard.side_tables import Queries, Ranking, read_histograms, read_queries, read_ranking, side_file
 
 __all__ = ["DEPTH", "write_cells"]
@@ -43,6 +43,7 @@ def write_cells(job: Mapping[str, Any]) -> dict[str, Any]:
     files = []
     for cell in job["cells"]:
         row, path, found = cell["row"], Path(cell["path"]), ""
+        shown: dict[str, Any] = {}
         own = read_queries(side_file(path, job["split"], "per_query"), job["wanted"], unknown)
         if own is not None and len(own.ids) and own.values:
             rows = queries.of(own.ids)
@@ -51,17 +52,19 @@ def write_cells(job: Mapping[str, Any]) -> dict[str, Any]:
             for name, values in own.attributes.items():
                 for query, value in zip(rows.tolist(), values, strict=True):
                     attributes.setdefault(name, {}).setdefault(query, value)
-            write_script(out, f"queries/{t}-{row}", _queries(own, rows, job["metric_rows"]))
+            shown[f"queries/{t}-{row}"] = _queries(own, rows, job["metric_rows"])
             found += "q"
         ranking = read_ranking(side_file(path, job["split"], "run"), DEPTH)
         if ranking is not None and len(ranking.query_ids):
-            write_script(out, f"rankings/{t}-{row}", _ranking(ranking, queries, items))
+            shown[f"rankings/{t}-{row}"] = _ranking(ranking, queries, items)
             found += "r"
         histograms = read_histograms(side_file(path, job["split"], "similarities"), job["grades"])
         if histograms is not None or cell["separability"]:
-            shown = {"histograms": histograms, "margins": cell["margins"], **cell["separability"]}
-            write_script(out, f"separability/{t}-{row}", shown)
+            figures = {"histograms": histograms, "margins": cell["margins"], **cell["separability"]}
+            shown[f"separability/{t}-{row}"] = figures
             found += "s"
+        if shown:
+            write_scripts(out, f"cells/{t}-{row}", shown)
         files.append((row, found))
     return {
         "files": files,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,14 +12,23 @@ import numpy as np
 
 from mr_st.text.html import script_json
 
-__all__ = ["packed", "write_script"]
+__all__ = ["packed", "write_script", "write_scripts"]
 
 
 def write_script(folder: Path, name: str, value: Any) -> None:
     """Write ``data/{name}.js``: one call, ``MR.put(name, value)``."""
-    path = folder / "data" / f"{name}.js"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(f"MR.put({json.dumps(name)},{script_json(value)});\n", encoding="utf-8")
+    write_scripts(folder, name, {name: value})
+
+
+def write_scripts(folder: Path, file: str, values: Mapping[str, Any]) -> None:
+    """Write ``data/{file}.js``: a call ``MR.put(name, value)`` for each of some values."""
+    path = folder / "data" / f"{file}.js"
+    text = "".join(f"MR.put({json.dumps(name)},{script_json(value)});\n" for name, value in values.items())
+    try:
+        path.write_text(text, encoding="utf-8")
+    except FileNotFoundError:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
 
 
 def packed(array: np.ndarray, dtype: str) -> str:

@@ -1,8 +1,8 @@
 """The site's data as script files: a page opened from disk may not fetch, but it may load scripts.
 
-Each file holds one call, ``MR.put(name, value)``; ``assets/core.js`` asks for it with ``MR.get(name)``. Names are
-made of numbers (rows of models, tasks, metrics and subsets in ``board``), so that no text from a result becomes a
-path.
+A file holds calls ``MR.put(name, value)``; ``assets/core.js`` asks for a value with ``MR.get(name)``. Names are made
+of numbers (rows of models, tasks, metrics and subsets in ``board``), so that no text from a result becomes a path. A
+value stands in the file of its name, but for the last three: they stand together in ``cells/{task}-{model}``.
 
 =========================  ==========================================================================================
 ``board``                  models, tasks, metrics, subsets, the status of each cell: what the first page needs

@@ -3,23 +3,24 @@
 const MR = (() => {
   const root = document.currentScript.dataset.root;
 
-  // ---- data: one script a file, loaded once, when it is asked for
-  const values = new Map(), waiting = new Map();
-  const put = (name, value) => { values.set(name, value); waiting.get(name)?.resolve(value); };
-  /** A promise of data/{name}.js; rejected with a plain sentence where there is no such file. */
+  // ---- data: script files, each loaded once, when something in it is asked for
+  const values = new Map(), loading = new Map();
+  const put = (name, value) => { values.set(name, value); };
+  /* What belongs to one cell of the table stands in one file. */
+  const fileOf = (name) => name.replace(/^(?:queries|rankings|separability)\//, "cells/");
+  /** A promise of a value by its name; rejected with a plain sentence where its file is not there or lacks it. */
   const get = (name) => {
     if (values.has(name)) return Promise.resolve(values.get(name));
-    if (!waiting.has(name)) {
-      const entry = {};
-      entry.promise = new Promise((resolve, reject) => { entry.resolve = resolve; entry.reject = reject; });
-      waiting.set(name, entry);
+    const file = fileOf(name);
+    const lost = (what) => { loading.delete(file); return new Error(`data/${file}.js is ${what}; build the site again`); };
+    if (!loading.has(file)) loading.set(file, new Promise((resolve, reject) => {
       const script = document.createElement("script");
-      script.src = `${root}data/${name}.js`;
-      script.onerror = () => { waiting.delete(name); entry.reject(new Error(`data/${name}.js is not there; build the site again`)); };
-      script.onload = () => { if (!values.has(name)) { waiting.delete(name); entry.reject(new Error(`data/${name}.js is damaged; build the site again`)); } };
+      script.src = `${root}data/${file}.js`;
+      script.onerror = () => reject(lost("not there"));
+      script.onload = resolve;
       document.head.append(script);
-    }
-    return waiting.get(name).promise;
+    }));
+    return loading.get(file).then(() => { if (!values.has(name)) throw lost("damaged"); return values.get(name); });
   };
   const numbers = (text, Type) => { const raw = atob(text), bytes = new Uint8Array(raw.length); for (let i = 0; i < raw.length; i++) bytes[i] = raw.charCodeAt(i); return new Type(bytes.buffer); };
 

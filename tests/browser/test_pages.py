@@ -39,7 +39,7 @@ def test_a_closed_task_draws_when_it_is_opened(visit, board_site):
     task = closed.locator(".charts").get_attribute("data-task")
     page.locator("#separability details[open] .charts").scroll_into_view_if_needed()
     page.locator("#separability details[open] .chart-stage svg").first.wait_for()
-    assert not [url for url in page.visit.requests if f"/data/separability/{task}-" in url], "its charts wait"
+    assert not [url for url in page.visit.requests if f"/data/cells/{task}-" in url], "its charts wait"
     closed.locator("summary").first.click()
     page.locator(f'.charts[data-task="{task}"] .chart-stage svg').nth(1).wait_for()
 

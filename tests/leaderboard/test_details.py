@@ -26,9 +26,10 @@ def put(folder: Path, name: str, **columns: Any) -> Path:
     return path
 
 
-def script(folder: Path, name: str) -> Any:
-    text = (folder / "data" / f"{name}.js").read_text()
-    return json.loads(re.fullmatch(r'MR\.put\("[^"]*",(.*)\);\n', text, re.DOTALL)[1])
+def script(folder: Path, name: str, file: str | None = None) -> Any:
+    text = (folder / "data" / f"{file or name}.js").read_text()
+    calls = dict(re.findall(r'^MR\.put\("([^"]*)",(.*)\);$', text, re.MULTILINE))
+    return json.loads(calls[name])
 
 
 def unpacked(text: str, dtype: str) -> list[float]:
@@ -59,11 +60,11 @@ def test_queries_and_items_are_counted_over_all_models(two_models):
     assert answer["queries"] == ["q1", "q2", "q3"]
     assert answer["attributes"] == {"locale": ["en", "", "de"]}
     site = two_models / "site"
-    assert unpacked(script(site, "queries/0-1")["rows"], "<i4") == [1, 2]
-    values = unpacked(script(site, "queries/0-1")["values"], "<f4")
+    assert unpacked(script(site, "queries/0-1", "cells/0-1")["rows"], "<i4") == [1, 2]
+    values = unpacked(script(site, "queries/0-1", "cells/0-1")["values"], "<f4")
     assert values[0] == 1.0
     assert np.isnan(values[1])
-    ranking = script(site, "rankings/0-1")
+    ranking = script(site, "rankings/0-1", "cells/0-1")
     assert unpacked(ranking["rows"], "<i4") == [1, 0]
     items = [answer["items"][i] if i >= 0 else None for i in unpacked(ranking["items"], "<i4")]
     assert items == ["j", "i", *[None] * 8, "k", *[None] * 9]
