@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 import hashlib
 import os
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from importlib import resources
@@ -109,7 +111,7 @@ def build_site(
     folders = [results_dirs] if isinstance(results_dirs, (str, Path)) else list(results_dirs)
     cards = find_cards(cards_dir) if cards_dir is not None else []
     folders += [card.folder / "results" for card in cards if (card.folder / "results").is_dir()]
-    with staged_site(out_dir) as out:
+    with _no_collector(), staged_site(out_dir) as out:
         results, failures, left_out = read_results(
             dict.fromkeys(Path(f) for f in folders), lambda n, of: progress("Reading results", n, of)
         )
@@ -125,6 +127,18 @@ def build_site(
         task.status.get(row, "missing") for task in board.tasks for row in range(len(board.models))
     )
     return BuiltSite(Path(out_dir) / FIRST_PAGE, len(board.models), len(board.tasks), dict(cells), left_out)
+
+
+@contextmanager
+def _no_collector() -> Iterator[None]:
+    """Python's cycle collector is off within: it would look again and again at a million figures that stay."""
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()
 
 
 def _write_site(
