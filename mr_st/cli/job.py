@@ -59,7 +59,7 @@ def run(
     _run(loaded, out or Path("runs") / loaded.name, data, smoke, Out(quiet, as_json))
 
 
-def _run(recipe, out: Path, data: Path | None, smoke: bool, console: Out) -> None:  # type: ignore[no-untyped-def]
+def _run(recipe, out: Path, data: str | Path | None, smoke: bool, console: Out) -> None:  # type: ignore[no-untyped-def]
     from mr_st.recipes import run_recipe
     from mr_st.recipes.table import results_table
 

@@ -83,7 +83,8 @@ def test_the_pages_are_built_with_no_broken_link_and_ask_for_nothing_from_elsewh
     hnsw = (out / "mr_st" / "search" / "hnsw.html").read_text(encoding="utf-8")
     assert '<a href="recall.html#measure_recall"><code>mr_st.search.recall.measure_recall()</code></a>' in hnsw
     for path in sorted(out.rglob("*.html")):
-        unread = re.findall(r"<code>~\w|:(?:attr|class|data|exc|func|meth|mod):(?:`|<code>).*", path.read_text("utf-8"))
+        role = r"<code>~\w|:(?:attr|class|data|exc|func|meth|mod):(?:`|<code>).*"
+        unread = re.findall(role, path.read_text("utf-8"))
         assert not unread, path
 
 

@@ -233,9 +233,7 @@ def test_shrunk_settings_stand_in_a_table_and_are_of_this_model(model_dir, sampl
     (model_dir / "plots" / "shrink.png").write_bytes(b"")
     card = build_card(model_dir, reports={"stage2": report}, shrink=shrink)
     assert "| float32 | 1,536 | 0.700 | – | 0.700 | 0.700 | 0.842 | – |" in card
-    assert (
-        "| int8\\|x | 384 | 0.700 | −0.002 [−0.010, +0.006] | 0.700 | 0.700 | 0.842 | 1,234 |" in card
-    )
+    assert "| int8\\|x | 384 | 0.700 | −0.002 [−0.010, +0.006] | 0.700 | 0.700 | 0.842 | 1,234 |" in card
     assert "![Quality against bytes a vector](plots/shrink.png)" in card
     assert "Take \\<int8\\>." in card
     with pytest.raises(UsageError, match="measured on revision 0"):
