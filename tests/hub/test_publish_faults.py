@@ -11,8 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hub_worker import Worker, hub_worker
-from loopback_hub import TOKEN, LoopbackHub, loopback_hub
+from loopback_hub import TOKEN, LoopbackHub
 
 REPO = "org/tiny"
 STEPS = {
@@ -41,24 +40,6 @@ WORDS = {
 TRIED_AGAIN = ("preupload", "lfs batch", "put", "verify")  # by the client itself
 UNSURE = ("validate-yaml", "preupload", "lfs batch", "commit")  # what may have been the commit itself
 ECHO = f"you sent {TOKEN}\nBearer {TOKEN}"
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[LoopbackHub]:
-    with loopback_hub(TOKEN) as server:
-        yield server
-
-
-@pytest.fixture(scope="module")
-def worker(server: LoopbackHub, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Worker]:
-    with hub_worker(server.endpoint, tmp_path_factory.mktemp("home")) as worker:
-        yield worker
-
-
-@pytest.fixture
-def hub(server: LoopbackHub) -> LoopbackHub:
-    server.reset()
-    return server
 
 
 @pytest.fixture(scope="module")

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import yaml
-from hub_worker import Worker, hub_worker
-from loopback_hub import TOKEN, LoopbackHub, Repository, loopback_hub
+from hub_worker import hub_worker
+from loopback_hub import TOKEN, Repository
 
 from mr_st.errors import MrStError, UsageError
 from mr_st.hub import check_card, publish
@@ -25,24 +24,6 @@ NAMES = [
     "$(touch x)",
     "…\x1b[31m",
 ]
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[LoopbackHub]:
-    with loopback_hub(TOKEN) as server:
-        yield server
-
-
-@pytest.fixture(scope="module")
-def worker(server: LoopbackHub, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Worker]:
-    with hub_worker(server.endpoint, tmp_path_factory.mktemp("home")) as worker:
-        yield worker
-
-
-@pytest.fixture
-def hub(server: LoopbackHub) -> LoopbackHub:
-    server.reset()
-    return server
 
 
 def refused(model_dir: Path, tmp_path: Path) -> str:

@@ -4,33 +4,13 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from hub_worker import Worker, hub_worker
-from loopback_hub import TOKEN, LoopbackHub, Repository, loopback_hub
+from loopback_hub import TOKEN, LoopbackHub, Repository
 
 REPO = "org/tiny"
 CARD = "---\nlibrary_name: sentence-transformers\n---\n# Tiny\n"
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[LoopbackHub]:
-    with loopback_hub(TOKEN) as server:
-        yield server
-
-
-@pytest.fixture(scope="module")
-def worker(server: LoopbackHub, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Worker]:
-    with hub_worker(server.endpoint, tmp_path_factory.mktemp("home")) as worker:
-        yield worker
-
-
-@pytest.fixture
-def hub(server: LoopbackHub) -> LoopbackHub:
-    server.reset()
-    return server
 
 
 @pytest.fixture
