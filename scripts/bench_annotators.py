@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from annotator_labels import judged_as_test, some_of_each, with_fewer_queries
 from annotator_tables import FITTED, tables, write_docs
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -32,11 +33,11 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "marketplace": {
         "base": "minilm",
         "epochs": 1,
-        "learning_rate": 3e-4,
+        "learning_rate": 2e-4,
         "warmup": 0.05,
-        "class_weights": "balanced",
+        "class_weights": "none",
         "bf16": True,
-        "holdout_share": 0.03,
+        "holdout_share": 0.015,
         "evaluations_per_epoch": 10,
         "patience": 10,
     },
@@ -69,6 +70,8 @@ class Bench:
             self.error_rate = 0.0
         else:
             self.clean = GradedDataset.load("marketplace", size=options.size)
+            if options.pool:
+                self.clean = judged_as_test(self.clean, options.pool, options.seed)
             make = LabelNoise.near if options.noise == "near" else LabelNoise.uniform
             self.noise = make(options.rate, self.clean.scale.n_grades)
             self.learned = distort_labels(self.clean, self.noise, options.seed, ("train",)).dataset
@@ -223,6 +226,8 @@ class Bench:
         words += (
             ["--esci FOLDER"] if self.options.esci else ["--noise", self.options.noise, "--size", self.options.size]
         )
+        if self.options.pool:
+            words.append(f"--pool {self.options.pool}")
         if self.options.train_queries:
             words.append(f"--train-queries {self.options.train_queries}")
         if self.options.pairs_per_query:
@@ -231,34 +236,6 @@ class Bench:
         words += [f"--llm-queries {self.options.llm_queries}"] * bool(self.options.llm_queries)
         words += [f"--set {setting}" for setting in self.options.set or []]
         return " ".join([*words, "--docs"])
-
-
-def with_fewer_queries(dataset: Any, n_queries: int, seed: int) -> Any:
-    """The dataset with the training judgments of ``n_queries`` random queries only; everything else stays."""
-    import polars as pl
-
-    from mr_st.data import GradedDataset
-    from mr_st.data.schema import arrow_table
-
-    judgments = pl.DataFrame(arrow_table(dataset.judgments))
-    learned = judgments.filter(pl.col("split") == "train")["query_id"].unique().sort()
-    kept = learned.sample(min(n_queries, len(learned)), seed=seed)
-    return GradedDataset.from_tables(
-        dataset.queries, dataset.items,
-        judgments.filter((pl.col("split") != "train") | pl.col("query_id").is_in(kept.implode())), dataset.engagement,
-        scale=dataset.scale, name=dataset.name, license=dataset.license,
-        source={**dataset.source, "train_queries": n_queries},
-    )  # fmt: skip
-
-
-def some_of_each(query_rows: np.ndarray, n_each: int | None, seed: int) -> np.ndarray:
-    """Rows (m,) of at most ``n_each`` random pairs of each query; of all pairs where it is None."""
-    if n_each is None:
-        return np.arange(len(query_rows))
-    order = np.random.default_rng([seed, 29]).permutation(len(query_rows))
-    order = order[np.argsort(query_rows[order], kind="stable")]
-    starts = np.searchsorted(query_rows[order], query_rows[order])
-    return np.sort(order[np.arange(len(order)) - starts < n_each])
 
 
 def fit_settings(options: argparse.Namespace) -> dict[str, Any]:
@@ -274,6 +251,8 @@ def main() -> None:
     parser.add_argument("--noise", choices=("near", "uniform"), default="near", help="where a wrong label goes")
     parser.add_argument("--rate", type=float, default=0.1, help="share of wrong labels")
     parser.add_argument("--size", default="large", help="of the marketplace")
+    parser.add_argument("--pool", type=int, metavar="N", help="learn from N pairs of each of the marketplace's train "
+                        "queries, drawn as the test's pairs are, and not from the train split's log")  # fmt: skip
     parser.add_argument("--train-queries", type=int, help="learn from this many of the marketplace's train queries")
     parser.add_argument("--pairs-per-query", type=int, help="score this many random pairs of a test query at most")
     parser.add_argument("--esci", type=Path, help="folder of the ESCI sample, in the place of the marketplace")
