@@ -8,9 +8,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from mr_st.evaluation.wording import metric_family
 from mr_st.leaderboard.plain import is_count, short
 from mr_st.leaderboard.results import WHOLE, Failure, LeftOut, Result
+from mr_st.text.wording import metric_family
 
 __all__ = ["WHOLE", "Board", "Model", "Status", "Subset", "Task", "file_stem", "make_board", "short"]
 

@@ -7,6 +7,7 @@ import hashlib
 import os
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -16,7 +17,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mr_st import __version__
-from mr_st.evaluation.wording import metric_label
 from mr_st.leaderboard.board import Board, Task, file_stem, make_board
 from mr_st.leaderboard.cards import Card, find_cards
 from mr_st.leaderboard.charts import write_charts
@@ -31,6 +31,7 @@ from mr_st.leaderboard.site_data import all_scores, board_data
 from mr_st.leaderboard.site_folder import FIRST_PAGE, staged_site
 from mr_st.leaderboard.task_page import task_page
 from mr_st.leaderboard.texts import Texts, load_texts
+from mr_st.text.wording import metric_label
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -111,7 +112,8 @@ def build_site(
     folders = [results_dirs] if isinstance(results_dirs, (str, Path)) else list(results_dirs)
     cards = find_cards(cards_dir) if cards_dir is not None else []
     folders += [card.folder / "results" for card in cards if (card.folder / "results").is_dir()]
-    with _no_collector(), staged_site(out_dir) as out:
+    with _no_collector(), staged_site(out_dir) as out, ThreadPoolExecutor(1) as beside:
+        charts = beside.submit(write_charts, out)  # its runtime takes seconds, and no lock
         results, failures, left_out = read_results(
             dict.fromkeys(Path(f) for f in folders), lambda n, of: progress("Reading results", n, of)
         )
@@ -123,6 +125,7 @@ def build_site(
         texts, unused = load_texts(board, data)
         left_out += [*board.left_out, *unused]
         _write_site(out, board, texts, card_of, title, left_out, progress)
+        charts.result()
     cells: Counter[str] = Counter(
         task.status.get(row, "missing") for task in board.tasks for row in range(len(board.models))
     )
@@ -160,10 +163,9 @@ def _write_site(
     with started_details(board, out, os.cpu_count() or 1, tell) as details_with:
         for m, s, scores in all_scores(board):
             write_script(out, f"scores/{m}-{s}", scores)
-        (out / "assets").mkdir()
+        (out / "assets").mkdir(exist_ok=True)
         for asset in resources.files("mr_st.leaderboard").joinpath("assets").iterdir():
             (out / "assets" / asset.name).write_bytes(asset.read_bytes())
-        write_charts(out)
         # pages are written meanwhile, by what the files that are there lead to expect of the cells
         expected = expected_details(board)
         around = Around.of(board, pages, expected, texts)

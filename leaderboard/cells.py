@@ -12,7 +12,15 @@ import pyarrow.compute as pc
 
 from mr_st.leaderboard.plain import plain_names
 from mr_st.leaderboard.script_files import packed, write_scripts
-from mr_st.leaderboard.side_tables import Queries, Ranking, read_histograms, read_queries, read_ranking, side_file
+from mr_st.leaderboard.side_tables import (
+    Queries,
+    Ranking,
+    read_attributes,
+    read_histograms,
+    read_queries,
+    read_rankings,
+    side_file,
+)
 
 __all__ = ["DEPTH", "write_cells"]
 
@@ -32,33 +40,34 @@ def write_cells(job: Mapping[str, Any]) -> dict[str, Any]:
         Plain JSON: ``files``, (row, some of ``q``, ``r``, ``s``) of each cell; ``queries`` and ``items``, the ids in
         the order that the files count them by; ``attributes``, name to the value of each query.
     """
-    out, t = Path(job["out"]), job["task"]
+    out, t, split = Path(job["out"]), job["task"], job["split"]
     queries, items = Numbering(), Numbering()
-    attributes: dict[str, dict[int, str]] = {}
-    described: set[int] = set()  # queries whose attributes are known
-
-    def unknown(ids: pa.StringArray) -> bool:
-        return not described.issuperset(queries.of(ids).tolist())
-
+    attributes: dict[str, dict[str, str]] = {}
+    described = pa.array([], pa.string())  # queries whose attributes are known
+    paths = [Path(cell["path"]) for cell in job["cells"]]
+    tables = zip(
+        read_queries([side_file(path, split, "per_query") for path in paths], job["wanted"]),
+        read_rankings([side_file(path, split, "run") for path in paths], DEPTH),
+        read_histograms([side_file(path, split, "similarities") for path in paths], job["grades"]),
+        strict=True,
+    )
     files = []
-    for cell in job["cells"]:
-        row, path, found = cell["row"], Path(cell["path"]), ""
+    for cell, path, (own, ranking, histograms) in zip(job["cells"], paths, tables, strict=True):
+        row, found = cell["row"], ""
         shown: dict[str, Any] = {}
-        own = read_queries(side_file(path, job["split"], "per_query"), job["wanted"], unknown)
         if own is not None and len(own.ids) and own.values:
             rows = queries.of(own.ids)
-            if own.attributes:
-                described.update(rows.tolist())
-            for name, values in own.attributes.items():
-                for query, value in zip(rows.tolist(), values, strict=True):
-                    attributes.setdefault(name, {}).setdefault(query, value)
+            if pc.index_in(own.ids, described).null_count:
+                of_queries = read_attributes(side_file(path, split, "per_query"))
+                for name, values in of_queries.items():
+                    attributes[name] = {**values, **attributes.get(name, {})}
+                if of_queries:
+                    described = pa.concat_arrays([described, own.ids])
             shown[f"queries/{t}-{row}"] = _queries(own, rows, job["metric_rows"])
             found += "q"
-        ranking = read_ranking(side_file(path, job["split"], "run"), DEPTH)
         if ranking is not None and len(ranking.query_ids):
             shown[f"rankings/{t}-{row}"] = _ranking(ranking, queries, items)
             found += "r"
-        histograms = read_histograms(side_file(path, job["split"], "similarities"), job["grades"])
         if histograms is not None or cell["separability"]:
             figures = {"histograms": histograms, "margins": cell["margins"], **cell["separability"]}
             shown[f"separability/{t}-{row}"] = figures
@@ -66,13 +75,12 @@ def write_cells(job: Mapping[str, Any]) -> dict[str, Any]:
         if shown:
             write_scripts(out, f"cells/{t}-{row}", shown)
         files.append((row, found))
+    ids = queries.texts.to_pylist()
     return {
         "files": files,
-        "queries": plain_names(queries.texts.to_pylist()),
+        "queries": plain_names(ids),
         "items": plain_names(items.texts.to_pylist()),
-        "attributes": {
-            name: [known.get(i, "") for i in range(len(queries.texts))] for name, known in attributes.items()
-        },
+        "attributes": {name: [known.get(query, "") for query in ids] for name, known in attributes.items()},
     }
 
 

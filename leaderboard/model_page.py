@@ -7,7 +7,6 @@ from typing import Any
 
 from markupsafe import Markup
 
-from mr_st.evaluation.wording import metric_label, protocol_line
 from mr_st.leaderboard.board import WHOLE, Board, Model, Task
 from mr_st.leaderboard.cards import Card, read_recipe, render_card
 from mr_st.leaderboard.loading import how_to_load
@@ -27,6 +26,7 @@ from mr_st.leaderboard.results import Result
 from mr_st.leaderboard.site_data import kind_label
 from mr_st.leaderboard.thresholds import separability_table, threshold_rows
 from mr_st.leaderboard.zero_shot import zero_shot
+from mr_st.text.wording import metric_label, protocol_line
 
 __all__ = ["model_page"]
 

@@ -11,11 +11,11 @@ from urllib.parse import urlencode
 
 from markupsafe import Markup
 
-from mr_st.evaluation.wording import metric_family, metric_label
 from mr_st.leaderboard.board import WHOLE, Board, Model, Task
 from mr_st.leaderboard.ranks import rank_ranges
 from mr_st.leaderboard.results import Result, Score
 from mr_st.leaderboard.texts import Texts
+from mr_st.text.wording import metric_family, metric_label
 
 __all__ = ["STATUS_WORDS", "Around", "Scale", "any_result", "best_rows", "compare_link", "interval_text",
            "metric_tables", "number", "score_cell", "score_cells", "score_parts", "table_link"]  # fmt: skip

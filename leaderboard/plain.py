@@ -7,12 +7,24 @@ import re
 from collections.abc import Mapping
 from typing import Any, TypeGuard
 
-__all__ = ["LONGEST_NAME", "is_count", "is_number", "plain", "plain_name", "plain_names", "plain_text", "short"]
+__all__ = [
+    "GREATEST",
+    "LONGEST_NAME",
+    "is_count",
+    "is_number",
+    "plain",
+    "plain_name",
+    "plain_names",
+    "plain_text",
+    "short",
+]
 
 LONGEST_NAME = 5_000
 """Characters; a longer name is cut, and a hash of the rest keeps it apart from others."""
 
-_GREATEST = 1e15  # what is larger, infinite or NaN is no score and no size
+GREATEST = 1e15
+"""A number from here on, infinite or NaN, is no score and no size."""
+
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff]")
 _DEEPEST, _MOST, _LONGEST = 6, 100, 500
 _LABEL = 60  # characters of a name where there is little room
@@ -21,12 +33,12 @@ _LABEL = 60  # characters of a name where there is little room
 def is_number(value: Any) -> TypeGuard[float]:
     """Whether a value is a finite number of a size that means something; a boolean is none."""
     of_type = type(value)
-    return (of_type is float or of_type is int) and -_GREATEST < value < _GREATEST
+    return (of_type is float or of_type is int) and -GREATEST < value < GREATEST
 
 
 def is_count(value: Any) -> TypeGuard[int]:
     """Whether a value is a whole number from 0 on."""
-    return type(value) is int and 0 <= value < _GREATEST
+    return type(value) is int and 0 <= value < GREATEST
 
 
 def plain_text(text: str) -> str:

@@ -14,7 +14,7 @@ from typing import Any
 from pydantic_core import from_json
 
 from mr_st.leaderboard.model_facts import meta_facts, model_facts
-from mr_st.leaderboard.plain import is_count, is_number, plain, plain_name, plain_text, short
+from mr_st.leaderboard.plain import GREATEST, is_count, is_number, plain, plain_name, plain_text, short
 from mr_st.leaderboard.separability import read_separability
 
 __all__ = ["WHOLE", "Failure", "LeftOut", "Result", "read_results"]
@@ -290,9 +290,14 @@ def _graded_metrics(metrics: Any) -> dict[str, Score]:
 
 
 def _score(entry: Any) -> Score | None:
-    if not isinstance(entry, list) or len(entry) != 4 or not is_number(entry[0]):
+    if not isinstance(entry, list) or len(entry) != 4:
         return None
     value, low, high, n = entry
+    of_usual_types = type(value) is type(low) is type(high) is float and type(n) is int
+    if of_usual_types and -GREATEST < low <= high < GREATEST and abs(value) < GREATEST and 0 <= n < GREATEST:
+        return value, low, high, n  # quickly: there may be a million
+    if not is_number(value):
+        return None
     count = n if is_count(n) else None
     if is_number(low) and is_number(high) and low <= high:
         return float(value), float(low), float(high), count

@@ -2,26 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from mr_st.leaderboard.plain import plain_names
+from mr_st.leaderboard.tables import DAMAGED, read_columns, read_many
 
-__all__ = ["Queries", "Ranking", "read_histograms", "read_queries", "read_ranking", "side_file"]
+__all__ = ["Queries", "Ranking", "read_attributes", "read_histograms", "read_queries", "read_rankings", "side_file"]
 
 UNJUDGED = -1
 """The grade, in a :class:`Ranking`, of an item that nobody judged."""
 
 _ATTRIBUTES = ("locale", "kind", "traffic", "seen")
-_DAMAGED = (OSError, ValueError, KeyError, OverflowError, pa.ArrowException)
-_MOST_ROWS, _MOST_BINS, _MOST_PAIRS = 50_000_000, 100_000, 2**50
+_RUN = {"query_id": pl.String(), "rank": pl.Int32(), "item_id": pl.String(), "grade": pl.Int8()}
+_SIMILARITIES = {"grade": pl.Int8(), "low": pl.Float64(), "high": pl.Float64(), "count": pl.Int64()}
+_MOST_BINS, _MOST_PAIRS = 100_000, 2**50
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,12 +33,10 @@ class Queries:
     Args:
         ids: (n,) the queries, each once.
         values: Metric to float64 (n,), NaN where it is not defined.
-        attributes: What is known of the queries (locale, kind, traffic, seen): (n,) texts, empty where unknown.
     """
 
     ids: pa.StringArray
     values: dict[str, np.ndarray]
-    attributes: dict[str, list[str]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,52 +61,78 @@ def side_file(path: Path, split: str, name: str) -> Path:
     return path.with_name(f"{path.stem}.{split}.{name}.parquet")
 
 
-def read_queries(
-    path: Path, metrics: Sequence[str], wants_attributes: Callable[[pa.StringArray], bool] = lambda ids: True
-) -> Queries | None:
-    """The values of some metrics; None where the file is missing or damaged.
+def read_queries(paths: Iterable[Path], metrics: Sequence[str]) -> Iterator[Queries | None]:
+    """The values of some metrics, of each file; None where it is missing or damaged.
 
-    Metrics that it lacks are left out, and so is a query that stands there again.
+    Metrics that a file lacks are left out, and so is a query that stands there again.
+    """
+    columns = {"query_id": pl.String(), **dict.fromkeys(metrics, pl.Float64())}
+    return (_queries(table, metrics) for table in read_many(paths, columns))
+
+
+def read_attributes(path: Path) -> dict[str, dict[str, str]]:
+    """What one file knows of its queries (locale, kind, traffic, seen): name to query to a text, empty if unknown."""
+    table = read_columns(path, ["query_id", *_ATTRIBUTES])
+    try:
+        ids = _column(table, "query_id").cast(pa.string()).to_pylist()
+        found = {
+            name: _texts(_column(table, name))
+            for name in _ATTRIBUTES
+            if table is not None and name in table.column_names
+        }
+    except DAMAGED:
+        return {}
+    pairs = {name: reversed(list(zip(ids, texts, strict=True))) for name, texts in found.items()}  # the first counts
+    return {name: {query: text for query, text in of_query if query is not None} for name, of_query in pairs.items()}
+
+
+def read_rankings(paths: Iterable[Path], depth: int) -> Iterator[Ranking | None]:
+    """The first ``depth`` items of each query, of each file; None where it is missing or damaged."""
+    return (_ranking(table, depth) for table in read_many(paths, _RUN, up_to=("rank", depth)))
+
+
+def read_histograms(paths: Iterable[Path], names: Sequence[str]) -> Iterator[dict[str, Any] | None]:
+    """Similarity of judged pairs by grade, of each file: ``{"edges", "grades": [{"grade", "name", "counts"}]}``.
+
+    None where it is missing or damaged.
 
     Args:
-        path: The table.
-        metrics: To read.
-        wants_attributes: Whether to read the attributes of these queries too.
+        paths: Of the tables.
+        names: Of the grades, lowest first.
     """
+    return (_histograms(table, names) for table in read_many(paths, _SIMILARITIES))
+
+
+def _queries(table: pa.Table | None, metrics: Sequence[str]) -> Queries | None:
     try:
-        file = _open(path)
-        there = set(file.schema_arrow.names)
-        wanted = [name for name in dict.fromkeys(metrics) if name in there]
-        table = file.read(["query_id", *wanted], use_threads=False)
-        ids = table["query_id"].combine_chunks().cast(pa.string())
-        values = {name: _numbers(table[name]) for name in wanted if pa.types.is_floating(table[name].type)}
-        names = [name for name in _ATTRIBUTES if name in there] if wants_attributes(ids) else []
-        extra = file.read(names, use_threads=False) if names else table
-        attributes = {name: _texts(extra[name]) for name in names}
-    except _DAMAGED:
+        ids = _column(table, "query_id").combine_chunks().cast(pa.string())
+        known = () if table is None else table.column_names
+        columns = {name: _column(table, name) for name in metrics if name in known}
+        values = {
+            name: _numbers(column)
+            for name, column in columns.items()
+            if pa.types.is_floating(column.type) and column.null_count < len(column)
+        }
+    except DAMAGED:
         return None
     if ids.null_count or len(ids.unique()) < len(ids):
         place = {query: row for row, query in reversed(list(enumerate(ids.to_pylist()))) if query is not None}
         rows = sorted(place.values())
         ids = ids.take(pa.array(rows, pa.int64()))
         values = {name: of_query[rows] for name, of_query in values.items()}
-        attributes = {name: [of_query[row] for row in rows] for name, of_query in attributes.items()}
-    return Queries(ids, values, attributes)
+    return Queries(ids, values)
 
 
-def read_ranking(path: Path, depth: int) -> Ranking | None:
-    """The first ``depth`` items of each query; None where the file is missing or damaged."""
+def _ranking(table: pa.Table | None, depth: int) -> Ranking | None:
     try:
-        file = _open(path, read_dictionary=["query_id", "item_id"])
-        table = file.read(["query_id", "rank", "item_id", "grade"], use_threads=False).combine_chunks()
-        rank = pc.fill_null(table["rank"].cast(pa.int64()), depth + 1).to_numpy()
-        rows = np.flatnonzero(rank <= depth)
-        grade = pc.fill_null(table["grade"].cast(pa.int8()), UNJUDGED).to_numpy()[rows]
-        query_of_row, query_ids = _codes(table["query_id"], rows)
-        item_of_row, item_ids = _codes(table["item_id"], rows)
-    except _DAMAGED:
+        place = _column(table, "rank").cast(pa.int64()).to_numpy() - 1
+        grade = np.full(len(place), UNJUDGED, dtype=np.int8)
+        if table is not None and "grade" in table.column_names:
+            grade = pc.fill_null(table["grade"].cast(pa.int8()), UNJUDGED).to_numpy()
+        query_of_row, query_ids = _codes(_column(table, "query_id"))
+        item_of_row, item_ids = _codes(_column(table, "item_id"))
+    except DAMAGED:
         return None
-    place = rank[rows] - 1
     if len(place) and place.min() < 0:
         return None
     items = np.full((len(query_ids), depth), -1, dtype=np.int32)
@@ -116,21 +142,14 @@ def read_ranking(path: Path, depth: int) -> Ranking | None:
     return Ranking(query_ids, item_ids, items, grades)
 
 
-def read_histograms(path: Path, names: Sequence[str]) -> dict[str, Any] | None:
-    """Similarity of judged pairs by grade: ``{"edges", "grades": [{"grade", "name", "counts"}]}``, or None.
-
-    Args:
-        path: The table.
-        names: Of the grades, lowest first.
-    """
+def _histograms(table: pa.Table | None, names: Sequence[str]) -> dict[str, Any] | None:
     try:
-        table = _open(path, most_rows=_MOST_BINS).read(["grade", "low", "high", "count"], use_threads=False)
-        grades = table["grade"].cast(pa.int8()).to_numpy()
-        low, high = _numbers(table["low"]), _numbers(table["high"])
-        count = table["count"].cast(pa.int64()).to_numpy()
-    except _DAMAGED:
+        grades = _whole(table, "grade").cast(pa.int8()).to_numpy()
+        low, high = _numbers(_column(table, "low")), _numbers(_column(table, "high"))
+        count = _whole(table, "count").cast(pa.int64()).to_numpy()
+    except DAMAGED:
         return None
-    if not len(grades) or grades.min() < 0 or count.min() < 0 or count.max() > _MOST_PAIRS:
+    if not 0 < len(grades) <= _MOST_BINS or grades.min() < 0 or count.min() < 0 or count.max() > _MOST_PAIRS:
         return None
     first = grades == grades[0]
     edges = np.append(low[first], high[first][-1])
@@ -139,7 +158,7 @@ def read_histograms(path: Path, names: Sequence[str]) -> dict[str, Any] | None:
         return None
     edges, counts = _zoom(edges, counts)
     return {
-        "edges": [round(float(e), 4) for e in edges],
+        "edges": edges.round(4).tolist(),
         "grades": [
             {"grade": g, "name": str(names[g]) if g < len(names) else f"grade {g}", "counts": c.tolist()}
             for g, c in counts.items()
@@ -147,14 +166,17 @@ def read_histograms(path: Path, names: Sequence[str]) -> dict[str, Any] | None:
     }
 
 
-def _open(path: Path, most_rows: int = _MOST_ROWS, **options: Any) -> pq.ParquetFile:
-    """A Parquet file; raises one of ``_DAMAGED`` where there is none, or one of far more rows than a result has."""
-    if not path.is_file():
-        raise FileNotFoundError(path)
-    file = pq.ParquetFile(pa.memory_map(str(path)), pre_buffer=False, **options)
-    if file.metadata.num_rows > most_rows:
-        raise ValueError(f"{file.metadata.num_rows} rows")
-    return file
+def _column(table: pa.Table | None, name: str) -> pa.ChunkedArray:
+    if table is None:
+        raise KeyError(name)
+    return table[name]
+
+
+def _whole(table: pa.Table | None, name: str) -> pa.ChunkedArray:
+    column = _column(table, name)
+    if column.null_count:
+        raise ValueError(f"{name} lacks values")
+    return column
 
 
 def _numbers(column: pa.ChunkedArray) -> np.ndarray:
@@ -168,17 +190,12 @@ def _texts(column: pa.ChunkedArray) -> list[str]:
     return plain_names(["" if value is None else str(value) for value in column.cast(pa.string()).to_pylist()])
 
 
-def _codes(column: pa.ChunkedArray, rows: np.ndarray) -> tuple[np.ndarray, pa.StringArray]:
-    """Some rows as places among different texts, those that occur only."""
-    chunk = column.combine_chunks()
-    encoded = chunk if pa.types.is_dictionary(chunk.type) else chunk.dictionary_encode()
-    if encoded.null_count or encoded.dictionary.null_count:
+def _codes(column: pa.ChunkedArray) -> tuple[np.ndarray, pa.StringArray]:
+    """Rows as places among their different texts."""
+    encoded = column.combine_chunks().cast(pa.string()).dictionary_encode()
+    if encoded.null_count:
         raise ValueError("a row without an id")
-    codes = encoded.indices.to_numpy()[rows]
-    occurs = np.zeros(len(encoded.dictionary), dtype=bool)
-    occurs[codes] = True
-    place = np.cumsum(occurs) - 1
-    return place[codes], encoded.dictionary.filter(pa.array(occurs)).cast(pa.string())
+    return encoded.indices.to_numpy(), encoded.dictionary
 
 
 def _zoom(edges: np.ndarray, counts: Mapping[int, np.ndarray]) -> tuple[np.ndarray, dict[int, np.ndarray]]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from mr_st.evaluation.wording import metric_label, protocol_line
 from mr_st.leaderboard.board import WHOLE, Board, Task
 from mr_st.leaderboard.page_parts import (
     STATUS_WORDS,
@@ -21,6 +20,7 @@ from mr_st.leaderboard.site_data import kind_label
 from mr_st.leaderboard.texts import Texts
 from mr_st.leaderboard.thresholds import grade_name
 from mr_st.leaderboard.zero_shot import task_stem, zero_shot
+from mr_st.text.wording import metric_label, protocol_line
 
 __all__ = ["task_page"]
 

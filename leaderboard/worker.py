@@ -65,7 +65,7 @@ class _Pool:
     def feed(self) -> None:
         """Give jobs to one worker until there are none left, or until it fails."""
         here = os.pathsep.join(path or os.getcwd() for path in sys.path)
-        environment = {**os.environ, "PYTHONPATH": here, "OMP_NUM_THREADS": "1"}
+        environment = {**os.environ, "PYTHONPATH": here, "OMP_NUM_THREADS": "1", "POLARS_MAX_THREADS": "1"}
         command = [sys.executable, *_COMMAND]
         try:
             worker = subprocess.Popen(

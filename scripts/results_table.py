@@ -21,11 +21,11 @@ from doc_pages import DOCS, interval_cell, p_cell, put_into_docs, read_json_or_n
 from mr_st import __version__
 from mr_st.evaluation import BiEncoder, GradedReport, System, compare, side_by_side
 from mr_st.evaluation.systems import Bm25System, HybridSystem
-from mr_st.evaluation.wording import protocol_line
 from mr_st.files import write_json
 from mr_st.measures import holm, plot_margins, plot_similarity_by_grade, save_figure
 from mr_st.models import load_sentence_transformer
 from mr_st.tasks import get_task
+from mr_st.text.wording import protocol_line
 
 JSON, PAGE = DOCS / "results.json", DOCS / "results.md"
 METRICS = {

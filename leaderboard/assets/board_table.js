@@ -77,10 +77,11 @@
 
     // ---- one row for one view
     const grid = (domain) => MR.ticks(domain[0] / scale, domain[1] / scale, 5).at.map((x) => el("i", { style: `left:calc(var(--l) + (100% - var(--l) - var(--r)) * ${fraction(domain, x * scale)})` }));
-    const fill = (m, view, key) => {
+    /* `inSight`: the tasks whose cells are wanted now; the others keep what they hold until the row is filled whole. */
+    const fill = (m, view, key, inSight = null) => {
       const r = row(m);
-      if (r.filled === key) return r.tr;
-      r.filled = key;
+      if (r.filled === key) return;
+      if (!inSight) r.filled = key;
       const main = view.main?.scores[m], place = main && view.main.ranks[m];
       if (place) setText(r.rank, MR.rankText(place, main[1] === null)); else r.rank.replaceChildren(MR.dash("not ranked"));
       r.rank.classList.toggle("top", place?.[0] === 1);
@@ -93,10 +94,11 @@
       for (const t of view.tasks) {
         if (!r.tasks.has(t)) r.tasks.set(t, cellMould.cloneNode(true));
         const td = r.tasks.get(t), content = `${state.metric()}|${S.subset}`;
+        cells.push(td);
+        if (inSight && !inSight.has(t)) continue;
         if (r.content.get(t) !== content) { r.content.set(t, content); fillCell(td, view.cell(m, t), view.columns.get(t), m, t); }
         while (td.children[3]) td.lastChild.remove();
         if (view.mode === "single" && td.classList.contains("cell")) td.append(...grid(view.columns.get(t).domain));
-        cells.push(td);
       }
       for (const k of view.others) cells.push(otherCell(view.otherCell(m, k)));
       for (const fact of view.facts) {
@@ -105,7 +107,6 @@
         cells.push(r.extra.get(name));
       }
       setChildren(r.tr, cells);
-      return r.tr;
     };
 
     // ---- the header
@@ -142,9 +143,16 @@
       head.replaceChildren(...cells.map(([, th]) => th));
     };
 
-    /* Rows in sight are filled and put in their place at once, the others a few at a time behind the picture: out of
-       sight they may hold older figures, or stand in the older order, for a moment. */
+    /* What is in sight is filled and put in its place at once, other columns and rows a few rows at a time behind the
+       picture: out of sight they may hold older figures, or stand in the older order, for a moment. */
     const ROW = 50, AROUND = 3, A_FEW = 10;
+    const tasksInSight = (view) => {
+      const first = head.children.length - view.facts.length - view.others.length - view.tasks.length;
+      return new Set(view.tasks.filter((_, i) => {
+        const { left, right } = head.children[first + i].getBoundingClientRect();
+        return right > 0 && left < innerWidth;
+      }));
+    };
     let later = 0, shown = [];
     const place = (view, key) => {
       clearTimeout(later);
@@ -162,9 +170,10 @@
         }
         if (focused !== document.activeElement && body.contains(focused)) focused.focus({ preventScroll: true });
       };
-      for (const m of view.models.slice(first, last)) fill(m, view, key);
+      const now = view.models.slice(first, last), inSight = tasksInSight(view);
+      for (const m of now) fill(m, view, key, inSight);
       putUpTo(last);
-      const rest = [...view.models.slice(last), ...view.models.slice(0, first)];
+      const rest = [...now, ...view.models.slice(last), ...view.models.slice(0, first)];
       const some = () => {
         for (const m of rest.splice(0, A_FEW)) fill(m, view, key);
         putUpTo(placed + A_FEW);

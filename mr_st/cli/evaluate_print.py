@@ -44,7 +44,7 @@ def tables(found: Sequence[Done], metrics: Sequence[str], with_subsets: bool) ->
     from rich.table import Table
     from rich.text import Text
 
-    from mr_st.evaluation.wording import metric_label, protocol_line
+    from mr_st.text.wording import metric_label, protocol_line
 
     by_task: dict[str, list[Done]] = {}
     for done in found:

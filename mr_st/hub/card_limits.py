@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from mr_st.evaluation.wording import metric_label
 from mr_st.hub.card_words import as_interval, mapping
 from mr_st.text.markdown import number, p_value, signed
+from mr_st.text.wording import metric_label
 
 if TYPE_CHECKING:
     from mr_st.evaluation import Comparison, GradedReport

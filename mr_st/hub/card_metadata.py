@@ -8,9 +8,9 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from mr_st.errors import MrStError
-from mr_st.evaluation.wording import metric_label
 from mr_st.hub_client import is_hub_id, license_terms
 from mr_st.text.markdown import flatten
+from mr_st.text.wording import metric_label
 
 if TYPE_CHECKING:
     from huggingface_hub import EvalResult

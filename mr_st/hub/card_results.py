@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from mr_st.evaluation.parts import query_parts
-from mr_st.evaluation.wording import metric_label, protocol_line
 from mr_st.hub.card_words import interval_cell
 from mr_st.text.markdown import Markdown, escape, p_value, signed, table
+from mr_st.text.wording import metric_label, protocol_line
 
 if TYPE_CHECKING:
     from mr_st.evaluation import Comparison, GradedReport

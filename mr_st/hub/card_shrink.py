@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from mr_st.evaluation.wording import metric_label
 from mr_st.hub.card_words import mapping, plain
 from mr_st.text.markdown import Markdown, escape, number, signed, table
+from mr_st.text.wording import metric_label
 
 __all__ = ["shrink_part"]
 

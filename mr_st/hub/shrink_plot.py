@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from mr_st.evaluation.wording import metric_label
 from mr_st.measures.figures import OKABE_ITO, panel_grid
+from mr_st.text.wording import metric_label
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mr_st.evaluation.separation import whole_separability
-from mr_st.evaluation.wording import metric_label
 from mr_st.hub.shrink_settings import FULL, Setting
+from mr_st.text.wording import metric_label
 
 if TYPE_CHECKING:
     from mr_st.evaluation import GradedReport

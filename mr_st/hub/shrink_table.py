@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from mr_st.evaluation.wording import metric_label, protocol_line
 from mr_st.text.markdown import Markdown, escape, flatten
 from mr_st.text.markdown import table as markdown_table
+from mr_st.text.wording import metric_label, protocol_line
 
 if TYPE_CHECKING:
     from rich.console import Group

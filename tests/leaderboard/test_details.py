@@ -10,20 +10,27 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from mr_st.leaderboard import worker
+from mr_st.leaderboard import tables, worker
 from mr_st.leaderboard.cells import write_cells
 from mr_st.leaderboard.separability import read_separability
-from mr_st.leaderboard.side_tables import read_histograms, read_queries, read_ranking
+from mr_st.leaderboard.side_tables import Ranking, read_attributes, read_histograms, read_queries, read_rankings
+from mr_st.leaderboard.tables import read_columns, read_many
 
 
 def put(folder: Path, name: str, **columns: Any) -> Path:
     path = folder / f"{name}.parquet"
     pq.write_table(pa.table(columns), path)
     return path
+
+
+def ranking_of(path: Path) -> Ranking | None:
+    (found,) = read_rankings([path], 10)
+    return found
 
 
 def script(folder: Path, name: str, file: str | None = None) -> Any:
@@ -94,23 +101,23 @@ def test_leaving_early_ends_the_workers(two_models):
         {"query_id": ["a", None], "rank": [1, 1], "item_id": ["i", "j"], "grade": [0, 1]},
         {"query_id": ["a", "b"], "rank": [1, 1], "item_id": [["i"], []], "grade": [0, 1]},
         {"query_id": ["a", "b"], "rank": [1, 1], "item_id": ["i", "j"], "grade": [0, 1000]},
-        {"query_id": ["a", "b"], "rank": [1, 1], "item_id": ["i", "j"]},
+        {"query_id": ["a", "b"], "rank": [1, 1], "grade": [0, 1]},
     ],
 )
 def test_a_ranking_of_other_types_is_none(tmp_path, columns):
-    assert read_ranking(put(tmp_path, "run", **columns), 10) is None
+    assert ranking_of(put(tmp_path, "run", **columns)) is None
 
 
 def test_ranks_far_down_and_given_twice_do_no_harm(tmp_path):
     columns = {"query_id": ["q"] * 3, "rank": [10**9, 1, 1], "item_id": ["i", "j", "k"], "grade": [-7, 1, 1]}
-    ranking = read_ranking(put(tmp_path, "run", **columns), 10)
+    ranking = ranking_of(put(tmp_path, "run", **columns))
     assert ranking.items.shape == (1, 10)
     assert ranking.item_ids.to_pylist() == ["j", "k"]
 
 
 def test_a_query_given_twice_counts_once_and_infinite_values_are_none(tmp_path):
     columns = {"query_id": ["a", "b", "a", None], "m": [1.0, np.inf, 3.0, 4.0], "text": ["x"] * 4}
-    queries = read_queries(put(tmp_path, "q", **columns), ["m", "text", "absent"])
+    queries = next(read_queries([put(tmp_path, "q", **columns)], ["m", "text", "absent"]))
     assert queries.ids.to_pylist() == ["a", "b"]
     np.testing.assert_array_equal(queries.values["m"], [1.0, np.nan])
     assert list(queries.values) == ["m"]
@@ -121,9 +128,10 @@ def test_a_pipe_or_junk_in_place_of_a_table_is_none(tmp_path):
     (tmp_path / "junk.parquet").write_bytes(b"PAR1junk")
     for name in ("pipe", "junk", "absent"):
         path = tmp_path / f"{name}.parquet"
-        assert read_queries(path, ["m"]) is None
-        assert read_ranking(path, 10) is None
-        assert read_histograms(path, []) is None
+        assert list(read_queries([path], ["m"])) == [None]
+        assert list(read_rankings([path], 10)) == [None]
+        assert list(read_histograms([path], [])) == [None]
+        assert read_attributes(path) == {}
 
 
 def test_histograms_are_cut_to_what_is_filled(tmp_path):
@@ -131,11 +139,11 @@ def test_histograms_are_cut_to_what_is_filled(tmp_path):
     counts = np.zeros(20, dtype=np.int64)
     counts[10:12] = (3, 4)
     columns = {"grade": [0] * 20, "low": low, "high": low + 0.1, "count": counts}
-    found = read_histograms(put(tmp_path, "s", **columns), ["irrelevant"])
+    (found,) = read_histograms([put(tmp_path, "s", **columns)], ["irrelevant"])
     assert found["edges"] == [-0.1, 0.0, 0.1, 0.2, 0.3]
     assert found["grades"] == [{"grade": 0, "name": "irrelevant", "counts": [0, 3, 4, 0]}]
     for wrong in ({"count": ["x"] * 20}, {"low": [np.nan] * 20}, {"grade": [-1] * 20}, {"count": [-1] * 20}):
-        assert read_histograms(put(tmp_path, "s", **{**columns, **wrong}), []) is None
+        assert list(read_histograms([put(tmp_path, "s", **{**columns, **wrong})], [])) == [None]
 
 
 def test_separability_keeps_what_it_may_hold():
@@ -167,3 +175,75 @@ def test_separability_keeps_what_it_may_hold():
     assert "method" not in found
     for nothing in (None, [], "x", {"pairs": "x", "boundaries": {}, "pairs_of_grade": 3}):
         assert read_separability(nothing) == {}
+
+
+RUN = {"query_id": pl.String(), "rank": pl.Int32(), "item_id": pl.String(), "grade": pl.Int8()}
+
+
+def run(n: int, **columns: Any) -> dict[str, Any]:
+    plain = {
+        "query_id": [f"q{i // 20}" for i in range(n)],
+        "rank": pa.array([1 + i % 20 for i in range(n)], pa.int32()),
+        "item_id": [f"i{i}" for i in range(n)],
+        "score": [1.0] * n,
+        "grade": pa.array([None if i % 3 else 1 for i in range(n)], pa.int8()),
+    }
+    return plain | columns
+
+
+def test_many_tables_read_together_are_what_each_is_alone(tmp_path):
+    folder = tmp_path / "a [b] * ? {c}"
+    folder.mkdir()
+    paths = [put(folder, f"{i}=x", **run(20 * i + 20)) for i in range(5)]
+    together = list(read_many(paths, RUN, ("rank", 10)))
+    assert [t.num_rows for t in together] == [10, 20, 30, 40, 50]
+    for path, table in zip(paths, together, strict=True):
+        assert table.to_pydict() == read_columns(path, list(RUN), ("rank", 10)).to_pydict()
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        run(3, rank=["1", "2", "x"]),
+        run(3, grade=pa.array([0, 1, 300], pa.int64())),
+        run(0),
+        run(3, rank=pa.array([None] * 3, pa.int32())),
+        run(3, query_id=pa.array([[1], [2], []])),
+        None,
+    ],
+)
+def test_a_table_that_does_not_fit_harms_no_other(tmp_path, odd):
+    paths = [put(tmp_path, name, **run(40)) for name in "ace"]
+    wrong = put(tmp_path, "b", **run(20) if odd is None else odd)
+    if odd is None:
+        wrong.write_bytes(wrong.read_bytes()[:300] + bytes(200) + wrong.read_bytes()[500:])
+    absent = tmp_path / "absent.parquet"
+    found = list(read_rankings([paths[0], wrong, paths[1], absent, paths[2]], 10))
+    assert found[3] is None
+    for ranking in (found[0], found[2], found[4]):
+        assert ranking.query_ids.to_pylist() == ["q0", "q1"]
+        assert len(ranking.item_ids) == 20
+    (alone,) = read_rankings([wrong], 10)
+    assert (found[1] is None) == (alone is None)
+    assert found[1] is None or len(found[1].query_ids) == len(alone.query_ids)
+
+
+def test_a_table_without_a_column_lacks_it_in_either_way(tmp_path):
+    full = put(tmp_path, "full", **{"query_id": ["a", "b"], "m": [0.5, np.nan], "n": [0.1, 0.2]})
+    less = put(tmp_path, "less", **{"query_id": ["a"], "n": [0.3]})
+    for paths in ([full, less], [less, full]):
+        found = dict(zip(paths, read_queries(paths, ["m", "n"]), strict=True))
+        assert list(found[full].values) == ["m", "n"]
+        assert list(found[less].values) == ["n"]
+    ungraded = put(tmp_path, "run", **{"query_id": ["a"], "rank": pa.array([1], pa.int32()), "item_id": ["i"]})
+    for found in (*read_rankings([ungraded], 10), *read_rankings([ungraded, put(tmp_path, "b", **run(20))], 10)):
+        assert found.grades[0, 0] == (-1 if len(found.item_ids) == 1 else 1)
+
+
+def test_more_than_memory_holds_is_read_in_portions(tmp_path, monkeypatch):
+    paths = [put(tmp_path, str(i), **run(40)) for i in range(4)]
+    monkeypatch.setattr(tables, "_MOST_BYTES", 2 * paths[0].stat().st_size)
+    sizes = []
+    monkeypatch.setattr(tables, "_together", lambda some, *rest: sizes.append(len(some)))
+    assert [t.num_rows for t in read_many(paths, RUN)] == [40] * 4
+    assert sizes == [2, 2]
