@@ -5,8 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from markupsafe import Markup
-
 from mr_st.leaderboard.board import WHOLE, Board, Model, Task
 from mr_st.leaderboard.cards import Card, read_recipe, render_card
 from mr_st.leaderboard.loading import how_to_load
@@ -16,9 +14,11 @@ from mr_st.leaderboard.page_parts import (
     Scale,
     any_result,
     compare_link,
+    count_cell,
     metric_tables,
-    score_cell,
+    row_head,
     score_parts,
+    score_rows,
 )
 from mr_st.leaderboard.plain import short
 from mr_st.leaderboard.ranks import rank_text
@@ -118,7 +118,7 @@ def _task(board: Board, row: int, t: int, around: Around) -> dict[str, Any]:
         "rank": None,
         "compare": None,
         "metrics": None,
-        "subsets": [],
+        "subsets": None,
         "separability": {"heads": [], "rows": []},
         "thresholds": [],
         "protocol": "",
@@ -148,12 +148,11 @@ def _compare(board: Board, row: int, t: int, around: Around) -> str | None:
     return compare_link([board.models[i] for i in (row, *others)], board.tasks[t]) if others else None
 
 
-def _subsets(cell: dict[str, Result], task: Task) -> list[tuple[str, str, str, Markup]]:
-    """Name, attribute, queries and score of each part of the queries."""
-    found = []
+def _subsets(cell: dict[str, Result], task: Task) -> dict[str, Any] | None:
+    """Of each part of the queries its name, attribute, number of queries and score: how many, and as rows."""
+    rows = []
     for name, result in sorted(cell.items(), key=lambda pair: (sorted(pair[1].where.items()), pair[0])):
         if name != WHOLE and (score := result.metrics.get(task.main_metric)) is not None:
-            n = "–" if score[3] is None else f"{score[3]:,}"
             attribute = ", ".join(f"{key} {value}" for key, value in result.where.items())
-            found.append((short(name), short(attribute), n, score_cell(score)))
-    return found
+            rows.append((row_head(short(name), short(attribute)) + count_cell(score[3]), [score]))
+    return {"n": len(rows), "rows": score_rows(rows)} if rows else None

@@ -9,7 +9,7 @@ from functools import lru_cache
 from typing import Any
 from urllib.parse import urlencode
 
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from mr_st.leaderboard.board import WHOLE, Board, Model, Task
 from mr_st.leaderboard.ranks import rank_ranges
@@ -17,8 +17,23 @@ from mr_st.leaderboard.results import Result, Score
 from mr_st.leaderboard.texts import Texts
 from mr_st.text.wording import metric_family, metric_label
 
-__all__ = ["STATUS_WORDS", "Around", "Scale", "any_result", "best_rows", "compare_link", "interval_text",
-           "metric_tables", "number", "score_cell", "score_cells", "score_parts", "table_link"]  # fmt: skip
+__all__ = [
+    "STATUS_WORDS",
+    "Around",
+    "Scale",
+    "any_result",
+    "best_rows",
+    "compare_link",
+    "count_cell",
+    "interval_text",
+    "metric_tables",
+    "number",
+    "row_head",
+    "score_cells",
+    "score_parts",
+    "score_rows",
+    "table_link",
+]  # fmt: skip
 
 STATUS_WORDS = {
     "missing": "not evaluated",
@@ -88,19 +103,44 @@ def score_parts(score: Score | dict[str, Any] | None) -> tuple[str, str]:
     return number(value), interval_text(low, high)
 
 
-def score_cell(score: Score | dict[str, Any] | None) -> Markup:
-    """A figure and its interval as a cell of a table.
-
-    Example:
-        >>> print(score_cell((-0.5, -0.6, -0.0001, 9)))
-        <td class="num">−0.500<span class="ci">−0.600 to 0.000</span></td>
-    """
-    return score_cells([score])
+def count_cell(n: int | None) -> str:
+    """A count as a cell of a table, HTML; a dash for none."""
+    return f'<td class="num">{"–" if n is None else format(n, ",")}</td>'
 
 
 def score_cells(scores: Iterable[Score | dict[str, Any] | None]) -> Markup:
-    """Several of them; made here and not by the template, since a page may have thousands."""
-    return Markup("".join(map(_cell, scores)).replace("-0.000", "0.000").replace("-", "−"))
+    """Figures and their intervals as cells of a table; not by the template, since a page may have thousands.
+
+    Example:
+        >>> print(score_cells([(-0.5, -0.6, -0.0001, 9)]))
+        <td class="num">−0.500<span class="ci">−0.600 to 0.000</span></td>
+    """
+    return Markup(_cells(scores))
+
+
+def score_rows(rows: Iterable[tuple[str, Iterable[Score | dict[str, Any] | None]]]) -> Markup:
+    """Rows of a table.
+
+    Args:
+        rows: Of each the HTML of its first cells, and its scores.
+
+    Example:
+        >>> print(score_rows([(row_head("MAP"), [None])]), end="")
+        <tr><th scope="row"><bdi>MAP</bdi></th><td class="num"><span class="dash">–</span></td></tr>
+    """
+    return Markup("".join(f"<tr>{head}{_cells(scores)}</tr>\n" for head, scores in rows))
+
+
+@lru_cache(maxsize=4096)
+def row_head(text: str, aside: str = "", before: str = "") -> str:
+    """A row's first cell: a name, and what stands softly before and after it."""
+    before = f'<span class="soft">{escape(before)}</span> ' if before else ""
+    aside = f' <span class="soft small">{escape(aside)}</span>' if aside else ""
+    return f'<th scope="row">{before}<bdi>{escape(text)}</bdi>{aside}</th>'
+
+
+def _cells(scores: Iterable[Score | dict[str, Any] | None]) -> str:
+    return "".join(map(_cell, scores)).replace("-0.000", "0.000").replace("-", "−")
 
 
 def _cell(score: Score | dict[str, Any] | None) -> str:
@@ -152,24 +192,21 @@ def metric_tables(metrics: Mapping[str, Score], names: Iterable[str]) -> dict[st
         metrics: Of one result.
         names: Every metric of the board, in order.
     """
-    rows: dict[str, dict[int, str]] = {}
+    families: dict[str, dict[int, str]] = {}
     others = []
     for name in names:
         if name in metrics:
             family, k = _family(name)
             if k is None:
-                others.append((_label(name, True), score_cell(metrics[name])))
+                others.append((row_head(_label(name, True)), [metrics[name]]))
             else:
-                rows.setdefault(family, {})[k] = name
-    ks = sorted({k for of_family in rows.values() for k in of_family})
-    table = [
-        (
-            _label(next(iter(of_family.values())), False),
-            score_cells(metrics.get(of_family.get(k, "")) for k in ks),
-        )
-        for of_family in rows.values()
+                families.setdefault(family, {})[k] = name
+    ks = sorted({k for of_family in families.values() for k in of_family})
+    rows = [
+        (row_head(_label(next(iter(of_k.values())), False)), [metrics.get(of_k.get(k, "")) for k in ks])
+        for of_k in families.values()
     ]
-    return {"ks": ks, "rows": table, "others": others}
+    return {"ks": ks, "rows": score_rows(rows), "others": score_rows(others)}
 
 
 @lru_cache(maxsize=4096)

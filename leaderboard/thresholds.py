@@ -6,9 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from markupsafe import Markup
-
-from mr_st.leaderboard.page_parts import number, score_cells, score_parts
+from mr_st.leaderboard.page_parts import count_cell, number, row_head, score_cells, score_parts, score_rows
 from mr_st.leaderboard.plain import short
 from mr_st.leaderboard.results import Result, Score
 
@@ -57,17 +55,11 @@ def threshold_rows(result: Result, grades: Sequence[str]) -> list[dict[str, Any]
 def _threshold(boundary: Mapping[str, Any], grades: Sequence[str]) -> dict[str, Any]:
     grade = boundary["boundary"]
     name = grade_name(grades, grade)
+    own = ("f1_own", "f1_common", "f1_lost_cross_fitted")
     strata = [
         (
-            stratum["attribute"],
-            stratum["name"],
-            _count(stratum["n_queries"])
-            + score_cells(
-                (
-                    stratum["threshold"],
-                    *map(_alone, (stratum["f1_own"], stratum["f1_common"], stratum["f1_lost_cross_fitted"])),
-                )
-            ),
+            row_head(stratum["name"], before=stratum["attribute"]) + count_cell(stratum["n_queries"]),
+            [stratum["threshold"], *(_alone(stratum[key]) for key in own)],
         )
         for stratum in boundary["strata"]
     ]
@@ -78,7 +70,7 @@ def _threshold(boundary: Mapping[str, Any], grades: Sequence[str]) -> dict[str, 
         "threshold": score_parts(boundary["threshold"]),
         "cells": score_cells([*(boundary[key] for key in ("precision", "recall", "f1")), *f1s]),
         "stability": _stability(boundary["strata"]),
-        "strata": strata,
+        "strata": score_rows(strata),
     }
 
 
@@ -97,7 +89,3 @@ def _stability(strata: Sequence[Mapping[str, Any]]) -> str:
 def _alone(value: float | None) -> Score | None:
     """A figure without an interval."""
     return None if value is None else (value, None, None, None)
-
-
-def _count(value: int | None) -> Markup:
-    return Markup(f'<td class="num">{"–" if value is None else format(value, ",")}</td>')
