@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mr_st.evaluation.attributes import ATTRIBUTES
 from mr_st.text import normalise
 
 if TYPE_CHECKING:
@@ -36,6 +35,8 @@ def collection_statistics(
         collection: The split, as it is searched.
         subsets: Name to filter; how many queries each has.
     """
+    from mr_st.evaluation.attributes import ATTRIBUTES  # who reads baselines need not wait for all of evaluation
+
     judged, scale = collection.judged, collection.scale
     counts = np.bincount(judged.grades, minlength=scale.n_grades)
     per_query = judged.per_query
