@@ -7,20 +7,19 @@ import hashlib
 import os
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from importlib import resources
-from itertools import count
+from itertools import count, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mr_st import __version__
 from mr_st.leaderboard.board import Board, Task, file_stem, make_board
 from mr_st.leaderboard.cards import Card, find_cards
-from mr_st.leaderboard.charts import write_charts
-from mr_st.leaderboard.details import expected_details, started_details
+from mr_st.leaderboard.charts import started_charts
+from mr_st.leaderboard.details import MANY, expected_details, started_details
 from mr_st.leaderboard.model_facts import card_facts
 from mr_st.leaderboard.model_page import model_page
 from mr_st.leaderboard.page_parts import Around
@@ -112,8 +111,7 @@ def build_site(
     folders = [results_dirs] if isinstance(results_dirs, (str, Path)) else list(results_dirs)
     cards = find_cards(cards_dir) if cards_dir is not None else []
     folders += [card.folder / "results" for card in cards if (card.folder / "results").is_dir()]
-    with _no_collector(), staged_site(out_dir) as out, ThreadPoolExecutor(1) as beside:
-        charts = beside.submit(write_charts, out)  # its runtime takes seconds, and no lock
+    with _no_collector(), staged_site(out_dir) as out, started_charts(out, _are_many(folders)):
         results, failures, left_out = read_results(
             dict.fromkeys(Path(f) for f in folders), lambda n, of: progress("Reading results", n, of)
         )
@@ -125,11 +123,15 @@ def build_site(
         texts, unused = load_texts(board, data)
         left_out += [*board.left_out, *unused]
         _write_site(out, board, texts, card_of, title, left_out, progress)
-        charts.result()
     cells: Counter[str] = Counter(
         task.status.get(row, "missing") for task in board.tasks for row in range(len(board.models))
     )
     return BuiltSite(Path(out_dir) / FIRST_PAGE, len(board.models), len(board.tasks), dict(cells), left_out)
+
+
+def _are_many(folders: Sequence[str | Path]) -> bool:
+    """Whether there are so many results that more than one process pays."""
+    return sum(1 for folder in folders for _ in islice(Path(folder).glob("*/*/*.json"), MANY + 1)) > MANY
 
 
 @contextmanager

@@ -13,20 +13,49 @@ token in the field ``tone`` that the page turns into ``colour``, so that the cha
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mr_st.errors import MissingExtraError, require_extra
 from mr_st.files import write_text
+from mr_st.leaderboard.beside import start_beside
 from mr_st.leaderboard.script_files import write_script
 
 if TYPE_CHECKING:
     import altair
 
-__all__ = ["chart_specs", "write_charts"]
+__all__ = ["chart_specs", "started_charts", "write_charts"]
 
 _HEIGHT = 300
+
+
+@contextmanager
+def started_charts(out: Path, apart: bool) -> Iterator[None]:
+    """Write the charts while something else is done.
+
+    Args:
+        out: The site's folder.
+        apart: In a process of their own; else when all else is done.
+    """
+    writer = None
+    if apart:
+        with suppress(OSError, ValueError):
+            writer = start_beside("mr_st.leaderboard.charts:_write_from_text", str(out))
+    try:
+        yield
+        if writer is None or writer.wait():
+            write_charts(out)
+    finally:
+        if writer is not None:
+            writer.kill()
+            writer.wait()
+
+
+def _write_from_text(out: str) -> None:
+    write_charts(Path(out))
 
 
 def write_charts(out: Path) -> None:

@@ -15,12 +15,13 @@ from mr_st.leaderboard.side_tables import side_file
 from mr_st.leaderboard.texts import Texts
 from mr_st.leaderboard.worker import started
 
-__all__ = ["started_details"]
+__all__ = ["MANY", "expected_details", "started_details"]
 
 _METRICS = ("ndcg@10", "ndcg@50", "ndcg@100", "recall@10", "recall@100", "recall@10/2", "precision@10",
             "precision@10/2", "map@100", "mrr@10", "judged@10")  # fmt: skip
 _MARGIN = re.compile(r"margin_average_\d+_\d+|margin_worst_2_0")
-_FEW = 400  # cells; a board of fewer is written by this process alone
+MANY = 400
+"""Cells; a board of fewer is written by this process alone."""
 
 
 @contextmanager
@@ -41,7 +42,7 @@ def started_details(
     """
     jobs = [_job(t, task, board.metrics, out) for t, task in enumerate(board.tasks)]
     n_cells = sum(len(job["cells"]) for job in jobs)
-    with started(jobs, n_jobs if n_cells > _FEW else 1, done) as answers:
+    with started(jobs, n_jobs if n_cells > MANY else 1, done) as answers:
 
         def finish(texts: Mapping[int, Texts]) -> list[list[str]]:
             details = [[""] * len(board.tasks) for _ in board.models]

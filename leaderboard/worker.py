@@ -1,8 +1,7 @@
 """Write the files of many cells in several processes.
 
-Not with :mod:`multiprocessing`: its ``spawn`` and ``forkserver`` run a user's unguarded script again, and ``fork`` is
-unsafe beside the threads of pyarrow. A worker is this module, run by name; jobs go in and answers come out as lines of
-JSON. Whatever a worker cannot do (no interpreter to start, killed, no memory), this process does itself.
+Jobs go into a worker and answers come out as lines of JSON. Whatever a worker cannot do (no interpreter to start,
+killed, no memory), this process does itself.
 """
 
 from __future__ import annotations
@@ -18,11 +17,12 @@ from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import contextmanager, suppress
 from typing import Any
 
+from mr_st.leaderboard.beside import start_beside
 from mr_st.leaderboard.cells import write_cells
 
 __all__ = ["started"]
 
-_COMMAND = ("-P", "-c", "from mr_st.leaderboard.worker import main; main()")
+_MAIN = "mr_st.leaderboard.worker:main"
 
 
 @contextmanager
@@ -64,13 +64,8 @@ class _Pool:
 
     def feed(self) -> None:
         """Give jobs to one worker until there are none left, or until it fails."""
-        here = os.pathsep.join(path or os.getcwd() for path in sys.path)
-        environment = {**os.environ, "PYTHONPATH": here, "OMP_NUM_THREADS": "1", "POLARS_MAX_THREADS": "1"}
-        command = [sys.executable, *_COMMAND]
         try:
-            worker = subprocess.Popen(
-                command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=environment
-            )
+            worker = start_beside(_MAIN, piped=True)
         except (OSError, ValueError):
             return
         self.workers.append(worker)

@@ -83,7 +83,7 @@ def test_workers_give_the_same_answers_and_this_process_mends_what_they_cannot(t
     expected = json.loads(json.dumps([write_cells(j) for j in jobs]))
     with worker.started(jobs, 2) as answers:
         assert json.loads(json.dumps(answers())) == expected
-    monkeypatch.setattr(worker, "_COMMAND", ("-c", "raise SystemExit(3)"))
+    monkeypatch.setattr(worker, "_MAIN", "sys:exit")
     with worker.started(jobs, 2) as answers:
         assert json.loads(json.dumps(answers())) == expected
 
