@@ -143,9 +143,9 @@
       head.replaceChildren(...cells.map(([, th]) => th));
     };
 
-    /* What is in sight is filled and put in its place at once, other columns and rows a few rows at a time behind the
-       picture: out of sight they may hold older figures, or stand in the older order, for a moment. */
-    const ROW = 50, AROUND = 3, A_FEW = 10;
+    /* What is in sight is filled and put in its place at once, other columns and rows a few at a time when the browser is
+       idle: out of sight they may hold older figures, or stand in the older order, for a moment. */
+    const ROW = 50, AROUND = 3, A_FEW = 2;
     const tasksInSight = (view) => {
       const first = head.children.length - view.facts.length - view.others.length - view.tasks.length;
       return new Set(view.tasks.filter((_, i) => {
@@ -153,9 +153,10 @@
         return right > 0 && left < innerWidth;
       }));
     };
-    let later = 0, shown = [];
+    const whenIdle = (work) => (window.requestIdleCallback ? requestIdleCallback(work, { timeout: 500 }) : setTimeout(() => work({ timeRemaining: () => 0 })));
+    let turn = 0, shown = [];
     const place = (view, key) => {
-      clearTimeout(later);
+      const mine = ++turn;
       const height = body.firstElementChild?.offsetHeight || ROW, top = body.getBoundingClientRect().top;
       const first = Math.max(0, Math.floor(-top / height) - AROUND), last = Math.max(Math.ceil((innerHeight - top) / height), 0) + AROUND;
       const next = view.models.map((m) => row(m).tr), stays = new Set(next);
@@ -174,12 +175,15 @@
       for (const m of now) fill(m, view, key, inSight);
       putUpTo(last);
       const rest = [...now, ...view.models.slice(last), ...view.models.slice(0, first)];
-      const some = () => {
-        for (const m of rest.splice(0, A_FEW)) fill(m, view, key);
-        putUpTo(placed + A_FEW);
-        if (rest.length || placed < next.length) later = setTimeout(some);
+      const some = (idle) => {
+        if (mine !== turn) return;
+        do {
+          for (const m of rest.splice(0, A_FEW)) fill(m, view, key);
+          putUpTo(placed + A_FEW);
+        } while ((rest.length || placed < next.length) && idle.timeRemaining() > 5);
+        if (rest.length || placed < next.length) whenIdle(some);
       };
-      if (rest.length) later = setTimeout(some);
+      if (rest.length) whenIdle(some);
     };
 
     let headKey = null;
