@@ -6,46 +6,34 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["judged_as_test", "some_of_each", "with_fewer_queries"]
+__all__ = ["ASIDE", "some_of_each", "with_fewer_queries", "with_set_aside"]
+
+ASIDE = "aside"
+"""The split of queries that are set aside."""
 
 
-def judged_as_test(dataset: Any, pairs_per_query: int, seed: int) -> Any:
-    """A marketplace whose train queries are judged as its test queries are, a random part of their pairs each.
+def with_set_aside(dataset: Any, n_queries: int, seed: int) -> Any:
+    """The dataset with the judgments of ``n_queries`` random train queries in a split of their own, ``aside``.
 
-    A log's pairs, which the train split holds, are two thirds easy ones, so that what is learned from them is of
-    another mix than the test. Here a query's pool is what a test query's would be (every relevant item up to the
-    limit, and irrelevant ones that look alike or are random), and ``pairs_per_query`` pairs of it are kept.
+    Misspelt variants go with their original.
     """
     import polars as pl
 
     from mr_st.data import GradedDataset
-    from mr_st.data.item_text import format_item
-    from mr_st.data.marketplace.generate import MAX_RELEVANT
-    from mr_st.data.marketplace.judging import pairs_for_test
-    from mr_st.data.marketplace.lexical import TokenOverlap
-    from mr_st.data.marketplace.world import make_world
     from mr_st.data.schema import arrow_table
 
-    world = make_world(dataset.source["size"], dataset.source["seed"])
-    engine = TokenOverlap([format_item(item.title, item.category_path) for item in world.items])
     judgments = pl.DataFrame(arrow_table(dataset.judgments))
-    learned = set(judgments.filter(pl.col("split") == "train")["query_id"])
-    parts = []
-    for number, query in enumerate(world.queries):
-        if query.query_id not in learned:
-            continue
-        rng = np.random.default_rng([seed, 37, number])
-        grades = world.grades_of(query.intent)
-        pool = pairs_for_test(engine.scores(query.searched_as), grades, rng, MAX_RELEVANT)
-        rows = np.sort(rng.permutation(pool)[:pairs_per_query])
-        items = [world.items[row].item_id for row in rows]
-        parts.append(pl.DataFrame({"query_id": query.query_id, "item_id": items, "grade": grades[rows]}))
-    drawn = pl.concat(parts).with_columns(split=pl.lit("train"), source=pl.lit("oracle"))
-    others = judgments.filter(pl.col("split") != "train").select(drawn.columns)
+    sources = dict(zip(dataset.queries["query_id"], dataset.queries["source_query_id"], strict=True))
+    learned = judgments.filter(pl.col("split") == "train")["query_id"].unique().sort()
+    roots = pl.Series([sources[query] or query for query in learned])
+    aside = set(roots.unique().sort().sample(n_queries, seed=seed))
+    moved = [query for query, root in zip(learned, roots, strict=True) if root in aside]
+    is_moved = (pl.col("split") == "train") & pl.col("query_id").is_in(moved)
     return GradedDataset.from_tables(
-        dataset.queries, dataset.items, pl.concat([others, drawn], how="vertical_relaxed"),
+        dataset.queries, dataset.items,
+        judgments.with_columns(split=pl.when(is_moved).then(pl.lit(ASIDE)).otherwise(pl.col("split"))),
         dataset.engagement, scale=dataset.scale, name=dataset.name, license=dataset.license,
-        source={**dataset.source, "train_judged_as_test": {"pairs_per_query": pairs_per_query, "seed": seed}},
+        source={**dataset.source, "set_aside": {"n_queries": n_queries, "seed": seed}},
     )  # fmt: skip
 
 

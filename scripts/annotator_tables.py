@@ -31,10 +31,11 @@ def tables(found: dict[str, Any]) -> str:
         errs = "to a neighbouring grade" if learned["noise"] == "near" else "to any other grade"
         labels += f", {learned['error_rate']:.1%} of them wrong ({errs})"
     drawn = f", up to {scored['pairs_per_query']} of each at random" if scored.get("pairs_per_query") else ""
+    aside = " of the train split that were set aside" if scored.get("set_aside") else ""
     truth = "true labels" if learned["noise"] else "human labels"
     lines = [
         f"Learned from {labels}; scored on the {truth} of {scored['n_pairs']:,} pairs of {scored['n_queries']:,} "
-        f"other queries{drawn} (grade {mix}). In brackets 95 % intervals over queries. `{found['command']}`",
+        f"other queries{aside}{drawn} (grade {mix}). In brackets 95 % intervals over queries. `{found['command']}`",
         "",
         f"| annotator | {' | '.join(METRICS.values())} | calibration error |",
         f"|---|{'---|' * len(METRICS)}---|",

@@ -4,14 +4,16 @@
     scripts/bench_annotators.py                       the marketplace, learned from labels with 10 % noise
     scripts/bench_annotators.py --noise uniform       the same, but a wrong label is any other grade
     scripts/bench_annotators.py --llm FOLDER          and a language model that was fitted on the same noisy labels
+    scripts/bench_annotators.py --set-aside 1000      scored on 1,000 train queries that it does not learn from
     scripts/bench_annotators.py --esci FOLDER         the ESCI sample in the place of the marketplace
     scripts/bench_annotators.py --write-noisy FOLDER  only save the noisy dataset, to fit a language model on it
     scripts/bench_annotators.py --set epochs=3        another setting of the cross-encoder's fit; repeatable
     scripts/bench_annotators.py --docs                and put the tables into docs/annotators.md, the figures beside it
     scripts/bench_annotators.py --smoke               everything once, tiny: does it run?
 
-All learn from the train split (on the marketplace its labels pass through the noise first) and are scored on the test
-split's true labels, all its pairs; no test query has a training pair. What is fitted or graded stays in --work, and a
+All learn from the train split (on the marketplace its labels pass through the noise first) and are scored on the true
+labels of the test split, or of train queries that are set aside: pairs of the kind that is learned from. No query that
+is scored on has a training pair. What is fitted or graded stays in --work, and a
 rerun takes it from there. Intervals and tests are over queries.
 """
 
@@ -25,21 +27,21 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from annotator_labels import judged_as_test, some_of_each, with_fewer_queries
+from annotator_labels import ASIDE, some_of_each, with_fewer_queries, with_set_aside
 from annotator_tables import FITTED, tables, write_docs
 
 ROOT = Path(__file__).resolve().parents[1]
 SETTINGS: dict[str, dict[str, Any]] = {
     "marketplace": {
         "base": "minilm",
-        "epochs": 1,
+        "epochs": 3,
         "learning_rate": 2e-4,
         "warmup": 0.05,
         "class_weights": "none",
         "bf16": True,
-        "holdout_share": 0.015,
-        "evaluations_per_epoch": 10,
-        "patience": 10,
+        "holdout_share": 0.02,
+        "evaluations_per_epoch": 8,
+        "patience": 8,
     },
     "esci": {"base": "minilm", "epochs": 3, "learning_rate": 2e-4, "random_negatives": 0.3, "bf16": True},
 }
@@ -70,8 +72,8 @@ class Bench:
             self.error_rate = 0.0
         else:
             self.clean = GradedDataset.load("marketplace", size=options.size)
-            if options.pool:
-                self.clean = judged_as_test(self.clean, options.pool, options.seed)
+            if options.set_aside:
+                self.clean = with_set_aside(self.clean, options.set_aside, options.seed)
             make = LabelNoise.near if options.noise == "near" else LabelNoise.uniform
             self.noise = make(options.rate, self.clean.scale.n_grades)
             self.learned = distort_labels(self.clean, self.noise, options.seed, ("train",)).dataset
@@ -82,16 +84,19 @@ class Bench:
             before, after = (of.judged_pairs("train").grades for of in (self.clean, self.learned))
             self.error_rate = float(np.mean(before != after))
         self.n_grades = self.clean.scale.n_grades
-        judged = self.clean.judged_pairs("test")
+        judged = self.clean.judged_pairs(ASIDE if options.set_aside else "test")
         seen = set(self.clean.judged_pairs("train").query_rows.tolist())
         if seen & set(judged.query_rows.tolist()):
-            raise SystemExit("bench_annotators: a test query has training pairs; the split must be by query")
+            raise SystemExit(
+                "bench_annotators: a query that is scored on has training pairs; the split must be by query"
+            )
         rows = some_of_each(judged.query_rows, options.pairs_per_query, options.seed)
         self.truth = judged.grades[rows].astype(np.int64)
         self.pairs = self.clean.pair_table(judged.query_rows[rows], judged.item_rows[rows])
         sources = dict(zip(self.clean.queries["query_id"], self.clean.queries["source_query_id"], strict=True))
         self.roots = [sources[query] or query for query in self.pairs.query_ids]
         drawn = f"-{options.pairs_per_query}-a-query" if options.pairs_per_query else ""
+        drawn += "-aside" if options.set_aside else ""
         self.work = Path(options.work) / f"{self.name}-{self.learned.fingerprint}{drawn}"
         self.work.mkdir(parents=True, exist_ok=True)
         self.fits = Path(options.work) / f"{self.name}-{self.learned.fingerprint}"  # whatever they are scored on
@@ -126,8 +131,8 @@ class Bench:
                 "n_queries": len(set(train.query_rows.tolist())), "error_rate": self.error_rate,
                 "noise": None if self.noise is None else self.options.noise,
             },
-            "scored_on": {"n_pairs": len(self.truth), "n_queries": len(set(self.roots)),
-                          "pairs_per_query": self.options.pairs_per_query,
+            "scored_on": {"set_aside": bool(self.options.set_aside), "n_pairs": len(self.truth),
+                          "n_queries": len(set(self.roots)), "pairs_per_query": self.options.pairs_per_query,
                           "by_grade": np.bincount(self.truth, minlength=self.n_grades).tolist()},
             "annotators": figures,
             "comparisons": comparisons,
@@ -226,8 +231,8 @@ class Bench:
         words += (
             ["--esci FOLDER"] if self.options.esci else ["--noise", self.options.noise, "--size", self.options.size]
         )
-        if self.options.pool:
-            words.append(f"--pool {self.options.pool}")
+        if self.options.set_aside:
+            words.append(f"--set-aside {self.options.set_aside}")
         if self.options.train_queries:
             words.append(f"--train-queries {self.options.train_queries}")
         if self.options.pairs_per_query:
@@ -251,8 +256,8 @@ def main() -> None:
     parser.add_argument("--noise", choices=("near", "uniform"), default="near", help="where a wrong label goes")
     parser.add_argument("--rate", type=float, default=0.1, help="share of wrong labels")
     parser.add_argument("--size", default="large", help="of the marketplace")
-    parser.add_argument("--pool", type=int, metavar="N", help="learn from N pairs of each of the marketplace's train "
-                        "queries, drawn as the test's pairs are, and not from the train split's log")  # fmt: skip
+    parser.add_argument("--set-aside", type=int, metavar="N", help="score on pairs of N of the marketplace's train "
+                        "queries, which are not learned from, and not on the test split's")  # fmt: skip
     parser.add_argument("--train-queries", type=int, help="learn from this many of the marketplace's train queries")
     parser.add_argument("--pairs-per-query", type=int, help="score this many random pairs of a test query at most")
     parser.add_argument("--esci", type=Path, help="folder of the ESCI sample, in the place of the marketplace")
@@ -284,7 +289,7 @@ def main() -> None:
                 bench.learned.save(options.write_noisy)
                 print(f"{options.write_noisy}: {bench.learned.name}, fingerprint {bench.learned.fingerprint}")
                 return
-            found = {bench.name: bench.run()}
+            found = {bench.name + (f"-{ASIDE}" if options.set_aside else ""): bench.run()}
     except MrStError as error:
         raise SystemExit(f"bench_annotators: {error}") from error
     for figures in found.values():
