@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import threading
 import urllib.request
@@ -14,7 +15,8 @@ import pytest
 
 from mr_st.errors import MrStError, UsageError
 from mr_st.files import alone_in
-from mr_st.leaderboard import build_leaderboard, build_site
+from mr_st.leaderboard import build, build_leaderboard, build_site, charts, details, worker
+from mr_st.leaderboard.beside import start_beside
 from mr_st.leaderboard.serve import make_server
 from mr_st.leaderboard.site_folder import LIST, staged_site
 
@@ -57,6 +59,25 @@ def test_every_page_refers_to_files_of_the_site_only(index):
                 if address is None or address.startswith(("#", "data:,")) or is_link_out:
                     continue
                 assert (page.parent / re.sub(r"[#?].*", "", address)).is_file(), (page, tag, address)
+
+
+def test_in_several_processes_the_same_site_is_built(index, samples, tmp_path, monkeypatch):
+    samples.write_sample(tmp_path / "results")
+    started = []
+    monkeypatch.setattr(build, "MANY", 0)
+    monkeypatch.setattr(details, "MANY", 0)
+    monkeypatch.setattr(os, "cpu_count", lambda: 2)
+    for module in (charts, worker):
+        monkeypatch.setattr(
+            module, "start_beside", lambda f, *rest, **kw: started.append(f) or start_beside(f, *rest, **kw)
+        )
+    alone = tree(index.parent)
+    assert tree(build_leaderboard([tmp_path / "results"], tmp_path / "site").parent) == alone
+    assert sorted(set(started)) == ["mr_st.leaderboard.charts:_write_from_text", "mr_st.leaderboard.worker:main"]
+    # and where none of them can do its work
+    for module in (charts, worker):
+        monkeypatch.setattr(module, "start_beside", lambda f, *rest, **kw: start_beside("os:abort", **kw))
+    assert tree(build_leaderboard([tmp_path / "results"], tmp_path / "site").parent) == alone
 
 
 def test_every_score_is_in_the_data_and_what_is_missing_is_absent(index, samples):
