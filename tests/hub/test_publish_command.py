@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from hub_worker import Worker, hub_worker
-from loopback_hub import TOKEN, LoopbackHub, loopback_hub
+from loopback_hub import TOKEN
 
 CARD = """---
 library_name: sentence-transformers
@@ -26,31 +24,10 @@ Some **bold** words, a [link](https://example.org) and a table:
 """
 
 
-@pytest.fixture(scope="module")
-def server() -> Iterator[LoopbackHub]:
-    with loopback_hub(TOKEN) as server:
-        yield server
-
-
-@pytest.fixture(scope="module")
-def worker(server: LoopbackHub, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Worker]:
-    with hub_worker(server.endpoint, tmp_path_factory.mktemp("home")) as worker:
-        yield worker
-
-
 @pytest.fixture
-def hub(server: LoopbackHub) -> LoopbackHub:
-    server.reset()
-    return server
-
-
-@pytest.fixture
-def model(tiny_base: Path, tmp_path: Path) -> str:
-    import shutil
-
-    folder = Path(shutil.copytree(tiny_base, tmp_path / "model"))
-    (folder / "README.md").write_text(CARD)
-    return str(folder)
+def model(model_dir: Path) -> str:
+    (model_dir / "README.md").write_text(CARD)
+    return str(model_dir)
 
 
 def test_a_dry_run_shows_card_and_files(hub, worker, model):
