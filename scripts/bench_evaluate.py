@@ -3,6 +3,7 @@
 
     scripts/bench_evaluate.py                          100k items, 1k queries, k=1000, each arm three times
     scripts/bench_evaluate.py --items 5000 --queries 100 --repeats 1      a quick look
+    scripts/bench_evaluate.py --dims 384 128           and the same again with shorter vectors
     scripts/bench_evaluate.py --docs                   put what was measured into docs/evaluation.json and .md
 
 Both arms get the same saved dataset, the same task object and the same encoder, each in a process of its own, by
@@ -83,7 +84,7 @@ class BagOfWords:
 
     _BLOCK, _TABLE = 2048, 1 << 16
 
-    def __init__(self, dim: int = 384):
+    def __init__(self, dim: int):
         self.seconds = self.cpu_seconds = 0.0
         self._table = np.random.default_rng(7).standard_normal((self._TABLE, dim), dtype=np.float32)
 
@@ -136,7 +137,7 @@ class ForMteb:
 # ---- the arms, each in a process of its own ------------------------------------------------------------------------
 
 
-def run_arm(arm: str, data: Path, out: Path) -> dict[str, Any]:
+def run_arm(arm: str, data: Path, out: Path, dim: int) -> dict[str, Any]:
     """One arm from the loaded dataset to the saved result JSON: seconds in all, of the encoder, and of the rest."""
     import mteb
     import torch
@@ -161,7 +162,7 @@ def run_arm(arm: str, data: Path, out: Path) -> dict[str, Any]:
         def task_specific_scores(self, *args: Any, **options: Any) -> dict[str, float]:
             return {}  # what our tasks add to MTEB's run is no time of MTEB's
 
-    encoder = BagOfWords()
+    encoder = BagOfWords(dim)
     dataset = GradedDataset.load(data)
     import sentence_transformers  # noqa: F401  what both arms need is loaded before the clock starts
 
@@ -202,21 +203,20 @@ def shared_metrics(path: Path) -> dict[str, float]:
 # ---- both, by turns ------------------------------------------------------------------------------------------------
 
 
-def measure(at: argparse.Namespace, work: Path) -> dict[str, Any]:
-    """Run the arms by turns, compare their figures and their times."""
-    data = work / "data"
-    make_dataset(data, at.items, at.queries, at.judged, at.seed)
+def measure(at: argparse.Namespace, data: Path, work: Path, dim: int) -> dict[str, Any]:
+    """Run the arms by turns on vectors of some length, compare their figures and their times."""
     environment = os.environ | {"OMP_NUM_THREADS": str(at.threads), "HF_HUB_OFFLINE": "1"}
     runs: dict[str, list[dict[str, Any]]] = {"mteb": [], "ours": []}
     for turn in range(at.repeats):
         for arm in ("mteb", "ours") if turn % 2 == 0 else ("ours", "mteb"):
-            out = work / f"{arm}-{turn}"
+            out = work / f"{arm}-{dim}-{turn}"
             command = [sys.executable, __file__, "--arm", arm, "--data", str(data), "--out", str(out)]
             done = subprocess.run(
-                command, env=environment, check=True, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
-            )
+                [*command, "--dims", str(dim)],
+                env=environment, check=True, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
+            )  # fmt: skip
             runs[arm].append(json.loads(done.stdout.splitlines()[-1]))
-            print(f"turn {turn + 1}, {arm}: {describe(runs[arm][-1])}", file=sys.stderr)
+            print(f"{dim} dimensions, turn {turn + 1}, {arm}: {describe(runs[arm][-1])}", file=sys.stderr)
     theirs, ours = (shared_metrics(Path(runs[arm][0]["file"])) for arm in ("mteb", "ours"))
     missing = sorted(set(theirs) - set(ours))
     off = {name: abs(theirs[name] - ours[name]) for name in theirs if name in ours}
@@ -234,7 +234,7 @@ def measure(at: argparse.Namespace, work: Path) -> dict[str, Any]:
     }
     return {
         "protocol": {
-            "n_items": at.items, "n_queries": at.queries, "judged_per_query": at.judged, "dimension": 384,
+            "n_items": at.items, "n_queries": at.queries, "judged_per_query": at.judged, "dimension": dim,
             "k": max(KS), "ks": list(KS), "repeats": at.repeats, "threads": at.threads, "seed": at.seed,
             "cores": os.cpu_count(), "machine": platform.machine(), "load_before": round(os.getloadavg()[0], 2),
             "versions": versions(),
@@ -270,33 +270,33 @@ def describe(run: dict[str, Any]) -> str:
     )
 
 
-def table(found: dict[str, Any]) -> str:
-    """What was measured, as Markdown."""
-    protocol, rows = found["protocol"], []
-    for arm, name in (("mteb", "`mteb.evaluate`"), ("ours", "`mr-st evaluate`")):
-        t = found["times"][arm]
+def table(found: list[dict[str, Any]]) -> str:
+    """What was measured at each length of the vectors, as Markdown."""
+    protocol, rows = found[0]["protocol"], []
+    for one in found:
+        for arm, name in (("mteb", "`mteb.evaluate`"), ("ours", "`mr-st evaluate`")):
+            t = one["times"][arm]
+            rows.append(
+                f"| {one['protocol']['dimension']} | {name} | {t['seconds']:.2f} | {t['encoding']:.2f} | "
+                f"{t['beyond_encoder']:.2f} | {t['beyond_encoding']:.2f} | {t['cpu_beyond_encoding']:.2f} |"
+            )
         rows.append(
-            f"| {name} | {t['seconds']:.2f} | {t['encoding']:.2f} | {t['beyond_encoder']:.2f} | "
-            f"{t['beyond_encoding']:.2f} |"
+            f"| | ratio | | | {one['ratio_beyond_encoder']:.1f} | **{one['ratio']:.1f}** | {one['cpu_ratio']:.1f} |"
         )
-    metrics = found["metrics"]
+    n_shared = found[0]["metrics"]["n_shared"]
+    off = max(one["metrics"]["greatest_difference"] for one in found)
     return "\n".join(
         [
             f"{protocol['n_items']:,} items, {protocol['n_queries']:,} queries, k = {protocol['k']:,}, "
             f"{protocol['repeats']} runs each by turns (medians), {protocol['threads']} threads of "
             f"{protocol['cores']} cores; " + ", ".join(f"{k} {v}" for k, v in protocol["versions"].items()) + ".",
             "",
-            "| | in all, s | encoder, s | beyond the encoder, s | beyond encoding, s |",
-            "|---|---|---|---|---|",
+            "| dimensions | | in all, s | encoder, s | beyond the encoder, s | beyond encoding, s | the same, CPU s |",
+            "|---|---|---|---|---|---|---|",
             *rows,
-            f"| ratio | | | {found['ratio_beyond_encoder']:.1f} | **{found['ratio']:.1f}** |",
             "",
-            f"In CPU seconds beyond the encoder, which a busy machine disturbs less: "
-            f"{found['times']['mteb']['cpu_beyond_encoding']:.2f} against "
-            f"{found['times']['ours']['cpu_beyond_encoding']:.2f}, a ratio of {found['cpu_ratio']:.1f}.",
-            "",
-            f"{metrics['n_shared']} shared figures ({', '.join(SHARED)} at {', '.join(map(str, protocol['ks']))}): "
-            f"the greatest difference is {metrics['greatest_difference']:.1e}.",
+            f"{n_shared} shared figures ({', '.join(SHARED)} at {', '.join(map(str, protocol['ks']))}): "
+            f"the greatest difference is {off:.1e}.",
         ]
     )
 
@@ -308,6 +308,7 @@ def main() -> None:
     parser.add_argument("--judged", type=int, default=20, help="judged items a query")
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--threads", type=int, default=os.cpu_count())
+    parser.add_argument("--dims", type=int, nargs="+", default=[384], help="of the vectors; one or several")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--work", type=Path, help="folder for data and results; default: a temporary one")
     parser.add_argument(
@@ -328,15 +329,16 @@ def main() -> None:
             import pstats
 
             with cProfile.Profile() as profile:
-                found = run_arm(at.arm, at.data, at.out)
+                found = run_arm(at.arm, at.data, at.out, at.dims[0])
             pstats.Stats(profile).sort_stats(at.sort).print_stats(40)
         else:
-            found = run_arm(at.arm, at.data, at.out)
+            found = run_arm(at.arm, at.data, at.out, at.dims[0])
         print(json.dumps(found))
         return
     with tempfile.TemporaryDirectory() as temporary:
         work = at.work or Path(temporary)
-        found = measure(at, work)
+        make_dataset(work / "data", at.items, at.queries, at.judged, at.seed)
+        found = [measure(at, work / "data", work, dim) for dim in at.dims]
     print(table(found))
     if at.json:
         at.json.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
@@ -346,9 +348,9 @@ def main() -> None:
         path = DOCS / "evaluation.json"
         path.write_text(json.dumps(read_json_or_nothing(path) | {"speed": found}, indent=2) + "\n", encoding="utf-8")
         put_into_docs(DOCS / "evaluation.md", "speed", table(found))
-    metrics = found["metrics"]
-    if metrics["missing_in_ours"] or metrics["greatest_difference"] > TOLERANCE:
-        sys.exit(f"figures differ: {metrics}")
+    for metrics in (one["metrics"] for one in found):
+        if metrics["missing_in_ours"] or metrics["greatest_difference"] > TOLERANCE:
+            sys.exit(f"figures differ: {metrics}")
 
 
 if __name__ == "__main__":
