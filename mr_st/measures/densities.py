@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
 from mr_st.measures.margins import checked_similarities
 
-__all__ = ["GradeDensities", "overlap_coefficient", "silverman_bandwidth"]
+__all__ = ["GradeDensities", "overlap_coefficient", "overlap_of", "silverman_bandwidth"]
 
 _N_POINTS = 256
 _REACH = 4.0  # how many bandwidths the grid goes beyond the outermost similarity
@@ -65,24 +66,31 @@ class GradeDensities:
         kernels = {grade: np.exp(-0.5 * (apart / width) ** 2).astype(np.float32) for grade, width in widths.items()}
         return cls(bins, kernels, widths)
 
-    def overlap(self, counts: np.ndarray, high: int, low: int) -> np.ndarray:
-        """Overlap coefficient of two grades from counts at the grid's points.
+    def shares(self, counts: np.ndarray) -> dict[int, np.ndarray]:
+        """Each grade's density at the grid's points, with sum 1, from counts there.
 
         Args:
             counts: float (G, P, R), R samples at once.
-            high, low: The two grades.
 
         Returns:
-            float64 (R,), NaN where a grade has no pair in a sample.
+            Grade to float32 (P, R), NaN in a sample without a pair of the grade; grades that are present only.
         """
-        if high not in self.kernels or low not in self.kernels:
-            return np.full(counts.shape[2], np.nan)
-        shares = []
-        for grade in (high, low):
-            density = self.kernels[grade] @ counts[grade].astype(np.float32)
-            with np.errstate(invalid="ignore", divide="ignore"):
-                shares.append(density / density.sum(axis=0))
-        return np.minimum(*shares).sum(axis=0, dtype=np.float64)
+        densities = {grade: kernel @ counts[grade].astype(np.float32) for grade, kernel in self.kernels.items()}
+        with np.errstate(invalid="ignore", divide="ignore"):
+            return {grade: density / density.sum(axis=0) for grade, density in densities.items()}
+
+
+def overlap_of(shares: Mapping[int, np.ndarray], high: int, low: int, n_samples: int) -> np.ndarray:
+    """Overlap coefficient of two grades; float64 (R,), NaN where a grade has no pair in a sample.
+
+    Args:
+        shares: Of the R samples, as :meth:`GradeDensities.shares` gives them.
+        high, low: The two grades.
+        n_samples: R.
+    """
+    if high not in shares or low not in shares:
+        return np.full(n_samples, np.nan)
+    return np.minimum(shares[high], shares[low]).sum(axis=0, dtype=np.float64)
 
 
 def overlap_coefficient(similarities: np.ndarray, grades: np.ndarray, high: int, low: int) -> float:
@@ -115,4 +123,4 @@ def overlap_coefficient(similarities: np.ndarray, grades: np.ndarray, high: int,
     grid = GradeDensities.over(similarities, grades)
     n_columns = (max(high, low) + 1) * grid.n_points
     counts = np.bincount(grades * grid.n_points + grid.bins, minlength=n_columns)
-    return float(grid.overlap(counts.reshape(-1, grid.n_points, 1), high, low)[0])
+    return float(overlap_of(grid.shares(counts.reshape(-1, grid.n_points, 1)), high, low, 1)[0])

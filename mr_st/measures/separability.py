@@ -12,7 +12,7 @@ import numpy as np
 from mr_st.measures.auc import auc_and_influence, auc_per_query
 from mr_st.measures.bca import bca_interval
 from mr_st.measures.boundaries import Boundary, boundaries
-from mr_st.measures.densities import GradeDensities
+from mr_st.measures.densities import GradeDensities, overlap_of
 from mr_st.measures.intervals import Interval, bootstrap_intervals
 from mr_st.measures.judged import Judged
 from mr_st.measures.margins import checked_similarities, grade_pairs, margins
@@ -128,12 +128,13 @@ def separability(
     whole = np.bincount(cells, minlength=n_grades * grid.n_points).reshape(n_grades, grid.n_points, 1)
     of_grade = whole.sum(axis=(1, 2)).tolist()
     means = _means(judged, similarities, n_grades, is_hard, with_margins, n_resamples, confidence, seed)
+    shares, shares_of_draws = grid.shares(whole), grid.shares(counts)
     pairs = []
     for high, low in grade_pairs(n_grades):
         queries = np.unique(judged.query_of_pair[(judged.grades == high) | (judged.grades == low)])
         n_queries = len(queries)
-        overlap = float(grid.overlap(whole, high, low)[0])
-        ends = percentile_ends(grid.overlap(counts, high, low), n_queries, confidence)
+        overlap = float(overlap_of(shares, high, low, 1)[0])
+        ends = percentile_ends(overlap_of(shares_of_draws, high, low, counts.shape[2]), n_queries, confidence)
         pairs.append(
             GradePair(
                 high,

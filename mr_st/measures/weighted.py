@@ -47,11 +47,13 @@ def ratio_interval(numerators: np.ndarray, denominators: np.ndarray, confidence:
     if n == 1 or not np.all(rest > 1e-12 * whole):
         return Interval(value, np.nan, np.nan, n)
     moves = (numerators - value * denominators) / rest  # how far leaving the query out moves the ratio
-    spread = float((moves**2).sum())
-    if spread <= (1e-12 * max(abs(value), 1e-300)) ** 2:
+    largest = float(np.abs(moves).max())
+    if largest <= 1e-12 * max(abs(value), 1e-300):
         return Interval(value, value, value, n)
-    freedom = np.clip(2 * spread**2 / (moves**4).sum() - 1, 1, n - 1)
-    reach = float(student.ppf((1 + confidence) / 2, freedom)) * spread**0.5
+    squares = (moves / largest) ** 2  # the fourth power of a tiny move would be 0
+    spread = float(squares.sum())
+    freedom = np.clip(2 * spread**2 / (squares**2).sum() - 1, 1, n - 1)
+    reach = float(student.ppf((1 + confidence) / 2, freedom)) * largest * spread**0.5
     return Interval(value, value - reach, value + reach, n)
 
 

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from scipy.stats import t as student
 
@@ -56,6 +56,7 @@ def test_it_covers_where_an_interval_over_draws_does_not() -> None:
 
 
 @given(st.lists(st.floats(-1, 1), min_size=3, max_size=30), st.floats(0.01, 100))
+@example([0.0, 0.0, 1e-110], 1.0)
 def test_the_scale_of_the_weights_does_not_count(values: list[float], scale: float) -> None:
     d = np.array(values)
     weights = np.arange(1.0, len(d) + 1)
