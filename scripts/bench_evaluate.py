@@ -3,7 +3,7 @@
 
     scripts/bench_evaluate.py                          100k items, 1k queries, k=1000, each arm three times
     scripts/bench_evaluate.py --items 5000 --queries 100 --repeats 1      a quick look
-    scripts/bench_evaluate.py --dims 384 128           and the same again with shorter vectors
+    scripts/bench_evaluate.py --dims 768               vectors of another length than 384 and 128
     scripts/bench_evaluate.py --docs                   put what was measured into docs/evaluation.json and .md
 
 Both arms get the same saved dataset, the same task object and the same encoder, each in a process of its own, by
@@ -308,7 +308,7 @@ def main() -> None:
     parser.add_argument("--judged", type=int, default=20, help="judged items a query")
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--threads", type=int, default=os.cpu_count())
-    parser.add_argument("--dims", type=int, nargs="+", default=[384], help="of the vectors; one or several")
+    parser.add_argument("--dims", type=int, nargs="+", default=[384, 128], help="of the vectors; one or several")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--work", type=Path, help="folder for data and results; default: a temporary one")
     parser.add_argument(
