@@ -34,14 +34,14 @@ ROOT = Path(__file__).resolve().parents[1]
 SETTINGS: dict[str, dict[str, Any]] = {
     "marketplace": {
         "base": "minilm",
-        "epochs": 3,
-        "learning_rate": 2e-4,
+        "epochs": 1,
+        "learning_rate": 3e-4,
         "warmup": 0.05,
-        "class_weights": "none",
+        "class_weights": "balanced",
         "bf16": True,
-        "holdout_share": 0.02,
-        "evaluations_per_epoch": 8,
-        "patience": 8,
+        "holdout_share": 0.03,
+        "evaluations_per_epoch": 10,
+        "patience": 10,
     },
     "esci": {"base": "minilm", "epochs": 3, "learning_rate": 2e-4, "random_negatives": 0.3, "bf16": True},
 }
