@@ -21,7 +21,6 @@ from typing import Any
 
 from mr_st.leaderboard.board import WHOLE, Board, Model, Subset, Task
 from mr_st.leaderboard.plain import short
-from mr_st.leaderboard.results import Score
 from mr_st.leaderboard.zero_shot import zero_shot
 from mr_st.text.wording import metric_family, metric_label, protocol_line
 
@@ -79,28 +78,20 @@ def all_scores(board: Board) -> Iterator[tuple[int, int, dict[str, Any]]]:
     """The numbers of each metric and subset that some cell has, and the scores of every cell."""
     n_cells = len(board.models) * len(board.tasks)
     for s, subset in enumerate(board.subsets):
-        of_metric: dict[str, list[tuple[int, Score]]] = {}
+        of_metric: dict[str, dict[str, list[Any]]] = {}
         for t, task in enumerate(board.tasks):
             for row, cell in task.cells.items():
                 result = cell.get(subset.name)
                 at = row * len(board.tasks) + t
-                for name, score in result.metrics.items() if result is not None else ():
-                    of_metric.setdefault(name, []).append((at, score))
-        yield from (
-            (m, s, _flat(of_metric[name], n_cells)) for m, name in enumerate(board.metrics) if name in of_metric
-        )
-
-
-def _flat(scores: Sequence[tuple[int, Score]], n_cells: int) -> dict[str, list[int | None]]:
-    """Scores at their places, None elsewhere."""
-    flat: dict[str, list[int | None]] = {key: [None] * n_cells for key in ("value", "low", "high", "n")}
-    values, lows, highs, counts = flat.values()
-    for at, (value, low, high, n) in scores:
-        values[at] = round(value * SCALE)
-        if low is not None and high is not None:
-            lows[at], highs[at] = round(low * SCALE), round(high * SCALE)
-        counts[at] = n
-    return flat
+                for name, (value, low, high, n) in result.metrics.items() if result is not None else ():
+                    into = of_metric.get(name)
+                    if into is None:
+                        into = of_metric[name] = {key: [None] * n_cells for key in ("value", "low", "high", "n")}
+                    into["value"][at] = round(value * SCALE)
+                    if low is not None and high is not None:
+                        into["low"][at], into["high"][at] = round(low * SCALE), round(high * SCALE)
+                    into["n"][at] = n
+        yield from ((m, s, of_metric[name]) for m, name in enumerate(board.metrics) if name in of_metric)
 
 
 def _scored(board: Board) -> list[list[int]]:

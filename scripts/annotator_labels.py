@@ -19,7 +19,6 @@ def with_set_aside(dataset: Any, n_queries: int, seed: int) -> Any:
     """
     import polars as pl
 
-    from mr_st.data import GradedDataset
     from mr_st.data.schema import arrow_table
 
     judgments = pl.DataFrame(arrow_table(dataset.judgments))
@@ -29,29 +28,30 @@ def with_set_aside(dataset: Any, n_queries: int, seed: int) -> Any:
     aside = set(roots.unique().sort().sample(n_queries, seed=seed))
     moved = [query for query, root in zip(learned, roots, strict=True) if root in aside]
     is_moved = (pl.col("split") == "train") & pl.col("query_id").is_in(moved)
-    return GradedDataset.from_tables(
-        dataset.queries, dataset.items,
-        judgments.with_columns(split=pl.when(is_moved).then(pl.lit(ASIDE)).otherwise(pl.col("split"))),
-        dataset.engagement, scale=dataset.scale, name=dataset.name, license=dataset.license,
-        source={**dataset.source, "set_aside": {"n_queries": n_queries, "seed": seed}},
-    )  # fmt: skip
+    moved_away = judgments.with_columns(split=pl.when(is_moved).then(pl.lit(ASIDE)).otherwise(pl.col("split")))
+    return _with_judgments(dataset, moved_away, set_aside={"n_queries": n_queries, "seed": seed})
 
 
 def with_fewer_queries(dataset: Any, n_queries: int, seed: int) -> Any:
     """The dataset with the training judgments of ``n_queries`` random queries only; everything else stays."""
     import polars as pl
 
-    from mr_st.data import GradedDataset
     from mr_st.data.schema import arrow_table
 
     judgments = pl.DataFrame(arrow_table(dataset.judgments))
     learned = judgments.filter(pl.col("split") == "train")["query_id"].unique().sort()
     kept = learned.sample(min(n_queries, len(learned)), seed=seed)
+    fewer = judgments.filter((pl.col("split") != "train") | pl.col("query_id").is_in(kept.implode()))
+    return _with_judgments(dataset, fewer, train_queries=n_queries)
+
+
+def _with_judgments(dataset: Any, judgments: Any, **said: Any) -> Any:
+    """The dataset with other judgments, and what its source says of them."""
+    from mr_st.data import GradedDataset
+
     return GradedDataset.from_tables(
-        dataset.queries, dataset.items,
-        judgments.filter((pl.col("split") != "train") | pl.col("query_id").is_in(kept.implode())), dataset.engagement,
-        scale=dataset.scale, name=dataset.name, license=dataset.license,
-        source={**dataset.source, "train_queries": n_queries},
+        dataset.queries, dataset.items, judgments, dataset.engagement, scale=dataset.scale, name=dataset.name,
+        license=dataset.license, source={**dataset.source, **said},
     )  # fmt: skip
 
 
