@@ -6,10 +6,12 @@ import errno
 import fcntl
 import json
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +22,7 @@ __all__ = [
     "atomic_folder",
     "atomic_path",
     "ensure_writable",
+    "parse_yaml",
     "read_json",
     "read_yaml",
     "write_json",
@@ -99,6 +102,37 @@ def read_json(path: str | Path) -> Any:
         raise MrStError(f"{path}: not valid JSON ({error}); delete the file and run again") from error
 
 
+def parse_yaml(text: str) -> Any:
+    """The value of a YAML text that a person wrote, safe-loaded; ``2e-4`` is a number, as in YAML 1.2 and JSON.
+
+    (PyYAML follows YAML 1.1, where a number with an exponent needs a point, and reads a text there.)
+
+    Raises:
+        yaml.YAMLError: no YAML.
+
+    Example:
+        >>> parse_yaml("{rate: 2e-4, revision: 12e4567}")
+        {'rate': 0.0002, 'revision': '12e4567'}
+    """
+    import yaml
+
+    return yaml.load(text, Loader=_yaml_loader())
+
+
+@lru_cache(maxsize=1)
+def _yaml_loader() -> type:
+    import yaml
+
+    class Loader(yaml.SafeLoader):
+        pass
+
+    # the exponent's sign is asked for: "12e4567" is a commit's name before it is a number
+    Loader.add_implicit_resolver(
+        "tag:yaml.org,2002:float", re.compile(r"[-+]?[0-9]+(?:\.[0-9]*)?[eE][-+][0-9]+\Z"), list("-+0123456789")
+    )
+    return Loader
+
+
 def read_yaml(path: str | Path, what: str) -> dict[str, Any]:
     """Read a YAML file that holds one mapping.
 
@@ -112,7 +146,7 @@ def read_yaml(path: str | Path, what: str) -> dict[str, Any]:
     import yaml
 
     try:
-        value = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+        value = parse_yaml(Path(path).read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or "it is not UTF-8 text"
         raise UsageError(f"{path}: cannot read the {what} ({reason}); give the path of a YAML file") from error

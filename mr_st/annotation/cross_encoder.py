@@ -12,6 +12,7 @@ from mr_st.annotation.protocol import Annotations, PairTable
 from mr_st.errors import MrStError, UsageError
 from mr_st.files import read_json, write_json
 from mr_st.identity import model_hash, settings_hash
+from mr_st.text.normalise import well_formed
 
 if TYPE_CHECKING:
     from sentence_transformers import CrossEncoder
@@ -98,7 +99,7 @@ class CrossEncoderAnnotator:
         """The model's outputs, shifted, before temperature and softmax: float64 (n, G)."""
         import torch
 
-        texts = list(zip(pairs.query_texts, pairs.item_texts, strict=True))
+        texts = list(zip(map(well_formed, pairs.query_texts), map(well_formed, pairs.item_texts), strict=True))
         distinct = sorted(set(texts), key=lambda pair: (-len(pair[0]) - len(pair[1]), pair))
         if not distinct:
             return np.empty((0, self.n_grades))

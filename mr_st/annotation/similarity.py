@@ -14,6 +14,7 @@ from mr_st.annotation.protocol import Annotations, PairTable
 from mr_st.annotation.thresholds import ThresholdMetric, fit_thresholds
 from mr_st.errors import MrStError, UsageError
 from mr_st.identity import model_hash, settings_hash
+from mr_st.text.normalise import well_formed
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
@@ -161,6 +162,7 @@ def _vectors(
     model: SentenceTransformer, texts: list[str], side: Literal["query", "item"], batch_size: int, show_progress: bool
 ) -> tuple[np.ndarray, np.ndarray]:
     """float64 (u, d), of length 1, of the distinct texts (NaN where there is no direction), and each text's row."""
+    texts = [well_formed(text) for text in texts]
     distinct = sorted(set(texts))
     row_of = {text: row for row, text in enumerate(distinct)}
     if not distinct:

@@ -32,7 +32,7 @@ class Weights(StrEnum):
     BALANCED = "balanced"
 
 
-_ONLY_CROSS_ENCODER = ("label_smoothing", "random_negatives")
+_ONLY_CROSS_ENCODER = ("label_smoothing", "label_noise", "random_negatives")
 _ONLY_LLM = ("guideline", "lora_rank")
 
 
@@ -75,6 +75,10 @@ def fit(
     label_smoothing: Annotated[
         float | None, typer.Option("--label-smoothing", help="cross-encoder: share of a label spread over the grades.")
     ] = None,
+    label_noise: Annotated[
+        float | None,
+        typer.Option("--label-noise", help="cross-encoder: share of the labels believed to be wrong, by one grade."),
+    ] = None,
     random_negatives: Annotated[
         float | None,
         typer.Option("--random-negatives", help="cross-encoder: random items a judged pair, as the lowest grade."),
@@ -112,8 +116,8 @@ def fit(
     wanted = {
         "epochs": epochs, "learning_rate": learning_rate, "batch_size": batch_size, "max_length": max_length,
         "holdout_share": holdout, "class_weights": class_weights and class_weights.value, "patience": patience,
-        "label_smoothing": label_smoothing, "random_negatives": random_negatives, "lora_rank": lora_rank,
-        "guideline": guideline,
+        "label_smoothing": label_smoothing, "label_noise": label_noise, "random_negatives": random_negatives,
+        "lora_rank": lora_rank, "guideline": guideline,
     }  # fmt: skip
     options: dict[str, Any] = {name: value for name, value in wanted.items() if value is not None}
     _check(kind, base, options, is_fit=out is not None, exports=export_chat is not None)

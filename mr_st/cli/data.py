@@ -67,6 +67,7 @@ def parse_options(pairs: list[str] | None) -> dict[str, object]:
     import yaml
 
     from mr_st.errors import UsageError
+    from mr_st.files import parse_yaml
 
     options: dict[str, object] = {}
     for pair in pairs or []:
@@ -74,7 +75,7 @@ def parse_options(pairs: list[str] | None) -> dict[str, object]:
         if not equals or not key:
             raise UsageError(f"--option {pair}: expected KEY=VALUE, e.g. --option size=tiny")
         try:
-            options[key] = yaml.safe_load(value)
+            options[key] = parse_yaml(value)
         except yaml.YAMLError as error:
             raise UsageError(f"--option {pair}: the value cannot be read as YAML; put it in quotes") from error
     return options

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mr_st.errors import UsageError
+from mr_st.files import parse_yaml
 from mr_st.grades import THREE_GRADES
 from mr_st.hub.card_limits import measured_limits, not_better
 from mr_st.hub.card_metadata import card_metadata, check_card
@@ -246,10 +247,8 @@ def _plots(model_dir: str | Path, plots: Mapping[str, str]) -> list[dict[str, An
 
 
 def _recipe_mapping(recipe: Mapping[str, Any] | str | None) -> Mapping[str, Any]:
-    import yaml
-
     if isinstance(recipe, str):
-        recipe = yaml.safe_load(recipe)
+        recipe = parse_yaml(recipe)
     return recipe if isinstance(recipe, Mapping) else {}
 
 

@@ -15,6 +15,7 @@ from mr_st.annotation import Annotations
 from mr_st.annotation.agreement import agreement, calibrated_apart, fit_temperature, plot_agreement
 from mr_st.annotation.cross_encoder import softmax
 from mr_st.data.dataset import GradedDataset
+from mr_st.data.label_noise import LabelNoise
 from mr_st.errors import UsageError
 from mr_st.files import atomic_folder, ensure_writable, read_json, write_json
 from mr_st.identity import folder_hash, settings_hash
@@ -137,13 +138,16 @@ def learned_from(learn: LabelledPairs, weights: Sequence[float], n_grades: int) 
     }
 
 
-def held_out_report(logits: np.ndarray, held: LabelledPairs, seed: int) -> dict[str, Any]:
+def held_out_report(
+    logits: np.ndarray, held: LabelledPairs, seed: int, noise: LabelNoise | None = None
+) -> dict[str, Any]:
     """Temperature and figures of an annotator on the held-out queries; JSON-ready.
 
     Args:
         logits: float64 (n, G), the annotator's outputs on the held-out pairs, before any temperature.
         held: The n held-out pairs.
         seed: Decides which half of their queries calibrates the other.
+        noise: How the judge of the held-out pairs is believed to err; temperatures are those of the truth then.
 
     Returns:
         held_out (the figures of :func:`mr_st.annotation.agreement.agreement` with intervals, a variant drawn together
@@ -157,15 +161,17 @@ def held_out_report(logits: np.ndarray, held: LabelledPairs, seed: int) -> dict[
     def given(probabilities: np.ndarray) -> Annotations:
         return Annotations(logits.argmax(axis=1).astype(np.int8), probabilities)
 
-    apart = given(calibrated_apart(logits, held.grades, in_first_half))
+    confusion = None if noise is None else np.array(noise.confusion)
+    apart = given(calibrated_apart(logits, held.grades, in_first_half, confusion))
     raw = agreement(held.grades, given(softmax(logits)))
     return {
         "held_out": {**agreement(held.grades, apart, held.roots.tolist(), seed), **counts},
         "protocol": (
             "Held-out queries of the split, never pairs. Their loss chose the checkpoint. Calibration is measured "
             "with a temperature fitted on the other half of them; the saved temperature is fitted on all."
+            + ("" if noise is None else " Temperatures suit the truth that is believed behind the labels.")
         ),
         "calibration_error_at_temperature_1": raw["expected_calibration_error"],
-        "temperature": fit_temperature(logits, held.grades),
+        "temperature": fit_temperature(logits, held.grades, confusion),
         "calibrated_on": counts,
     }

@@ -102,6 +102,8 @@ def test_export_alone_writes_chat_examples_and_fits_nothing(shop, tmp_path, caps
         (["--out", "OUT", "--kind", "llm"], "--kind llm needs --base"),
         (["--out", "OUT", "--split", "tset"], "no split 'tset'"),
         (["--out", "OUT", "--label-smoothing", "1"], "label_smoothing is 1.0"),
+        (["--out", "OUT", "--label-noise", "1"], "label_noise is 1.0"),
+        (["--out", "OUT", "--kind", "llm", "--label-noise", "0.1"], "--label-noise: not for --kind llm"),
     ],
 )
 def test_wrong_use_is_one_line(shop, tiny_base, tmp_path, capsys, words, message):

@@ -324,6 +324,9 @@ def test_options_are_yaml() -> None:
     assert parse_options(["size=tiny", "seed=1", "locale=[us, es]", "share=0.5"]) == {
         "size": "tiny", "seed": 1, "locale": ["us", "es"], "share": 0.5
     }  # fmt: skip
+    assert parse_options(["a=2e-4", "b=-1.5E+3", "c=1.e-2", "d=12e4567", "e='2e-4'", "f=2e-4x", "g=1e-4-5"]) == {
+        "a": 2e-4, "b": -1500.0, "c": 0.01, "d": "12e4567", "e": "2e-4", "f": "2e-4x", "g": "1e-4-5"
+    }  # fmt: skip
     for wrong in ("size", "=tiny", "size=[", "x=!!python/object/apply:os.getcwd []"):
         with pytest.raises(UsageError, match="--option"):
             parse_options([wrong])

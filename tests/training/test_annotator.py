@@ -16,6 +16,7 @@ from sentence_transformers.cross_encoder import CrossEncoderTrainer
 
 from mr_st.annotation import CrossEncoderAnnotator
 from mr_st.data import GradedDataset
+from mr_st.data.label_noise import LabelNoise, distort_labels
 from mr_st.errors import MrStError, UsageError
 from mr_st.training.annotator import fit_cross_encoder
 
@@ -33,6 +34,14 @@ def shop() -> GradedDataset:
         for q in range(48) for i in range(12)
     ]  # fmt: skip
     return GradedDataset.from_tables(queries, items, judgments, name="shop")
+
+
+def easy_shop() -> GradedDataset:
+    """A policy that a few steps can teach a random model: mugs are 2, lamps 1, the rest 0."""
+    whole = shop()
+    grade_of = {row["item_id"]: {"mug": 2, "lamp": 1}.get(row["title"].split()[1], 0) for row in whole.items}
+    judgments = [{**row, "grade": grade_of[row["item_id"]]} for row in whole.judgments]
+    return GradedDataset.from_tables(whole.queries, whole.items, judgments)
 
 
 def _grade(query: tuple[str, str], item: tuple[str, str]) -> int:
@@ -81,13 +90,8 @@ def test_the_report_is_what_the_saved_model_does(fitted):
 
 
 def test_it_learns(tiny_base, tmp_path):
-    """A policy that a few steps can teach a random model: mugs are 2, lamps 1, the rest 0."""
-    dataset = shop()
-    grade_of = {row["item_id"]: {"mug": 2, "lamp": 1}.get(row["title"].split()[1], 0) for row in dataset.items}
-    judgments = [{**row, "grade": grade_of[row["item_id"]]} for row in dataset.judgments]
-    dataset = GradedDataset.from_tables(dataset.queries, dataset.items, judgments)
     fit_cross_encoder(
-        dataset, tiny_base, tmp_path / "fit", epochs=4, learning_rate=3e-3, max_length=16, evaluations_per_epoch=1,
+        easy_shop(), tiny_base, tmp_path / "fit", epochs=4, learning_rate=3e-3, max_length=16, evaluations_per_epoch=1,
         patience=9, device="cpu",
     )  # fmt: skip
     held = json.loads((tmp_path / "fit" / "report.json").read_text())["held_out"]
@@ -116,6 +120,28 @@ def test_random_negatives_teach_that_other_things_are_irrelevant(tiny_base, tmp_
     assert without["random_items"] == {"n_pairs": 42, "share_above_lowest": 1.0}
     assert with_them["random_items"]["share_above_lowest"] < 0.1
     assert with_them["held_out"]["accuracy"] > 0.9
+
+
+def test_wrong_labels_are_seen_through(tiny_base, tmp_path):
+    """Both learn the truth from labels of which a fifth is wrong; who is told so is as sure of it as it may be."""
+    truth = easy_shop()
+    noisy = distort_labels(truth, LabelNoise.near(0.2), seed=1).dataset
+    judged = truth.judged_pairs("train")
+    pairs = truth.pair_table(judged.query_rows, judged.item_rows)
+    sure = []
+    for name, rate in (("plain", 0.0), ("told", 0.2)):
+        annotator = fit_cross_encoder(
+            noisy, tiny_base, tmp_path / name, label_noise=rate, epochs=14, learning_rate=3e-3, max_length=16,
+            evaluations_per_epoch=1, patience=9, device="cpu",
+        )  # fmt: skip
+        found = annotator.grade(pairs)
+        assert (found.grades == judged.grades).mean() > 0.95
+        sure.append(found.probabilities.max(axis=1).mean())
+        report = json.loads((tmp_path / name / "report.json").read_text())
+        assert report["settings"].get("label_noise", 0.0) == rate
+        assert report["held_out"]["accuracy"] < 0.9  # against the labels as they are
+        assert ("believed behind the labels" in report["protocol"]) == bool(rate)
+    assert sure[0] < 0.88 < 0.93 < sure[1]
 
 
 def test_a_finished_fit_is_not_repeated_and_other_settings_are(fitted, tiny_base, monkeypatch, caplog):
@@ -211,6 +237,7 @@ def test_a_folder_with_other_files_is_left_alone(tiny_base, tmp_path):
         ({"class_weights": "some"}, "class_weights is 'some'"),
         ({"split": "test"}, "no split 'test'"),
         ({"label_smoothing": 1.0}, "label_smoothing is 1.0"),
+        ({"label_noise": 1.0}, "label_noise is 1.0"),
         ({"random_negatives": -0.5}, "random_negatives is -0.5"),
     ],
 )

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 import pytest
 from datasets import Dataset
+from tokenizers import Tokenizer
+from tokenizers.models import WordLevel
+from tokenizers.normalizers import BertNormalizer
+from tokenizers.pre_tokenizers import BertPreTokenizer
+from transformers import PreTrainedTokenizerFast
 
-from mr_st.training.length_batches import LengthBatchSampler
+from mr_st.training.length_batches import LengthBatchSampler, token_lengths
 
 
 def rows(n: int, seed: int = 0) -> Dataset:
@@ -40,6 +47,24 @@ def test_rows_of_a_batch_are_of_like_length():
     spread = np.mean([np.ptp(lengths[batch]) for batch in batches(dataset)])
     chance = np.mean([np.ptp(lengths[batch]) for batch in np.arange(8000).reshape(-1, 8)])
     assert spread < chance / 5
+
+
+def test_tokens_pad_less_than_characters_where_scripts_differ():
+    """A Japanese character is a token of its own, so a short text may have many."""
+    rng = np.random.default_rng(0)
+    items = ["鞋" * int(n) if n % 2 else "red shoe " * int(n) for n in rng.integers(1, 40, 4000)]
+    dataset = Dataset.from_dict({"query": ["q"] * 4000, "item": items})
+    tokenizer = Tokenizer(WordLevel({"[UNK]": 0}, "[UNK]"))
+    tokenizer.normalizer, tokenizer.pre_tokenizer = BertNormalizer(), BertPreTokenizer()
+    fast = PreTrainedTokenizerFast(tokenizer_object=tokenizer, unk_token="[UNK]")
+    tokens = np.array(token_lengths(fast, 50, dataset["query"][:], items))
+    assert tokens.max() == 50
+    assert tokens[:3].tolist() == [min(50, 1 + (len(t) if t[0] == "鞋" else len(t.split()))) for t in items[:3]]
+    padded = []
+    for lengths in (None, partial(token_lengths, fast, 50)):
+        sampler = LengthBatchSampler(dataset, 8, False, lengths=lengths)
+        padded.append(sum(int(tokens[batch].max()) * len(batch) for batch in sampler))
+    assert padded[1] < 1.05 * tokens.sum() < 1.08 * tokens.sum() < padded[0]
 
 
 def test_few_rows_are_only_shuffled():

@@ -16,6 +16,7 @@ from mr_st.annotation.agreement.calibration import (
     negative_log_likelihood,
 )
 from mr_st.annotation.cross_encoder import softmax
+from mr_st.data.label_noise import LabelNoise
 from mr_st.errors import UsageError
 
 
@@ -60,6 +61,11 @@ def test_calibration_error_counts_bins_by_their_pairs():
 def test_likelihood_by_hand_and_without_overflow():
     assert negative_log_likelihood(np.log([[1.0, 3.0]]), np.array([1])) == pytest.approx(math.log(4 / 3))
     assert negative_log_likelihood(np.array([[1e4, 0.0]]), np.array([1])) == pytest.approx(1e4)
+    confusion = np.array([[0.9, 0.1], [0.2, 0.8]])  # (1/4) 0.1 + (3/4) 0.8 = 0.625
+    assert negative_log_likelihood(np.log([[1.0, 3.0]]), np.array([1]), confusion=confusion) == pytest.approx(
+        -math.log(0.625)
+    )
+    assert math.isfinite(negative_log_likelihood(np.array([[1e4, 0.0]]), np.array([1]), confusion=np.eye(2)))
 
 
 def test_temperature_recovers_what_the_logits_were_multiplied_by():
@@ -68,6 +74,16 @@ def test_temperature_recovers_what_the_logits_were_multiplied_by():
     truth = (softmax(logits).cumsum(axis=1) < rng.random((20_000, 1))).sum(axis=1)
     for factor in (0.5, 1.0, 4.0):
         assert fit_temperature(logits * factor, truth) == pytest.approx(factor, rel=0.05)
+
+
+def test_temperature_of_the_truth_behind_noisy_labels():
+    rng = np.random.default_rng(0)
+    logits = rng.normal(size=(20_000, 3)) * 4
+    truth = (softmax(logits).cumsum(axis=1) < rng.random((20_000, 1))).sum(axis=1)
+    noise = LabelNoise.near(0.2)
+    labels = noise.apply(truth, rng)
+    assert fit_temperature(logits * 3, labels, np.array(noise.confusion)) == pytest.approx(3, rel=0.05)
+    assert fit_temperature(logits * 3, labels) > 4.5  # the labels' own doubt comes on top
 
 
 def test_calibrated_apart_uses_the_other_half():
