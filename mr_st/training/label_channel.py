@@ -37,5 +37,6 @@ class LabelChannel(nn.Module):
         self.register_buffer("log_confusion", torch.tensor(confusion, dtype=torch.float32).log(), persistent=False)
 
     def forward(self, logits: Tensor) -> Tensor:
+        """Log-probabilities (n, G) of the given grades, float32, from logits (n, G) of the true ones."""
         believed = logits.float().log_softmax(dim=1)
         return torch.logsumexp(believed[:, :, None] + self.log_confusion, dim=1)
