@@ -38,14 +38,13 @@ SETTINGS: dict[str, dict[str, Any]] = {
         "learning_rate": 3e-4,
         "warmup": 0.05,
         "class_weights": "balanced",
-        "bf16": True,
         "holdout_share": 0.03,
         "evaluations_per_epoch": 10,
         "patience": 10,
     },
-    "esci": {"base": "minilm", "epochs": 3, "learning_rate": 2e-4, "random_negatives": 0.3, "bf16": True},
+    "esci": {"base": "minilm", "epochs": 3, "learning_rate": 2e-4, "random_negatives": 0.3},
 }
-"""Of the cross-encoder's fit; what is not named is fit_cross_encoder's default."""
+"""Of the cross-encoder's fit, besides bf16 where the machine computes in it; else fit_cross_encoder's defaults."""
 THRESHOLD_PAIRS = 10_000  # learning pairs that two thresholds are fitted on, at most
 SMOKE = {"epochs": 1, "max_length": 32}
 
@@ -245,10 +244,14 @@ class Bench:
 
 def fit_settings(options: argparse.Namespace) -> dict[str, Any]:
     """The cross-encoder's settings: the dictionary above, --smoke, --set."""
+    import torch
+
     from mr_st.cli.data import parse_options
+    from mr_st.training.precision import computes_in_bfloat16
 
     settings = {**SETTINGS["esci" if options.esci else "marketplace"], **(SMOKE if options.smoke else {})}
-    return {"seed": options.seed, **settings, **parse_options(options.set)}
+    bf16 = computes_in_bfloat16(on_cpu=not torch.accelerator.is_available())
+    return {"seed": options.seed, "bf16": bf16, **settings, **parse_options(options.set)}
 
 
 def main() -> None:

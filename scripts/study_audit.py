@@ -73,8 +73,9 @@ class StandIn:
         return Annotations(grades, np.eye(3)[grades] * 0.7 + 0.1)
 
 
-FIT: dict[str, Any] = {"learning_rate": 3e-4, "class_weights": "balanced", "bf16": True}
-"""Of the judges' fits: the rate and the weights leave the majority class behind within two epochs of so few pairs."""
+FIT: dict[str, Any] = {"learning_rate": 3e-4, "class_weights": "balanced"}
+"""Of the judges' fits, besides bf16 where the machine computes in it; the rate and the weights leave the majority
+class behind within two epochs of so few pairs."""
 
 
 def judge_of(noisy: DistortedLabels, kind: str, options: argparse.Namespace) -> Any:
@@ -83,7 +84,10 @@ def judge_of(noisy: DistortedLabels, kind: str, options: argparse.Namespace) -> 
         return StandIn(noisy.truth)
     if options.judge != "cross-encoder":
         return load_annotator(options.judge)
+    import torch
+
     from mr_st.training import fit_cross_encoder
+    from mr_st.training.precision import computes_in_bfloat16
 
     def fit(part: GradedDataset, fold: int) -> Any:
         folder = options.out / f"judge-{kind}-seed{options.seed}-fold{fold}of{options.folds}"
@@ -95,6 +99,7 @@ def judge_of(noisy: DistortedLabels, kind: str, options: argparse.Namespace) -> 
             epochs=options.epochs,
             seed=options.seed,
             show_progress=True,
+            bf16=computes_in_bfloat16(on_cpu=not torch.accelerator.is_available()),
             **FIT,
         )
 

@@ -18,6 +18,7 @@ from mr_st.errors import MrStError, UsageError
 from mr_st.training.annotator_fit import check_counts, fit_settings, held_out_report, learned_from, open_fit_folder
 from mr_st.training.fit_trainer import fit_arguments, run_to_best
 from mr_st.training.holdout import ClassWeights, LabelledPairs, hold_out, weigh_classes
+from mr_st.training.precision import warn_where_bfloat16_crawls
 from mr_st.training.random_items import join_pairs, random_items_report, random_pairs
 
 if TYPE_CHECKING:
@@ -92,7 +93,8 @@ def fit_cross_encoder(
         patience: Evaluations without a better loss before training stops.
         item_text_levels: Taxonomy levels in an item's text.
         max_chars: Where an item's text is cut.
-        bf16: Train under bfloat16 autocast: faster on hardware that computes in it.
+        bf16: Train under bfloat16 autocast: faster on hardware that computes in it, and many times slower on other
+            (:func:`~mr_st.training.precision.computes_in_bfloat16`; a warning says so).
         device: "cpu", "cuda"; chosen by torch when None.
         show_progress: Show the trainer's progress bar.
 
@@ -197,8 +199,11 @@ def _train(
         raise MrStError(
             f"{source}: no encoder could be loaded ({str(error).strip().splitlines()[0][:200]})"
         ) from error
+    on_cpu = str(model.device) == "cpu"
+    if options["bf16"]:
+        warn_where_bfloat16_crawls(on_cpu)
     arguments = CrossEncoderTrainingArguments(
-        **fit_arguments(checkpoints, len(learn.grades), options, str(model.device) == "cpu", show_progress),
+        **fit_arguments(checkpoints, len(learn.grades), options, on_cpu, show_progress),
         batch_sampler=partial(
             LengthBatchSampler, lengths=partial(token_lengths, model.tokenizer, options["max_length"])
         ),

@@ -36,6 +36,7 @@ from mr_st.training.config import StageConfig
 from mr_st.training.known import KnownGrades
 from mr_st.training.loss_files import load_loss_parameters, loss_parameters
 from mr_st.training.objective import at_all_widths, build_loss
+from mr_st.training.precision import warn_where_bfloat16_crawls
 from mr_st.training.ranks import everywhere, join_ranks, n_ranks, on_first_rank, wait_for_ranks
 from mr_st.training.sampler import EpochBatchSampler
 from mr_st.training.stage_folder import CHECKPOINTS, StageResult, open_folder, write_result
@@ -189,6 +190,8 @@ def _arguments(
     has_gpu = torch.cuda.is_available()
     if config.precision == "fp16" and not has_gpu:
         raise UsageError("precision is fp16, which needs a GPU, and there is none; use fp32")
+    if config.precision == "bf16":
+        warn_where_bfloat16_crawls(not has_gpu)
     args = SentenceTransformerTrainingArguments(
         output_dir=str(checkpoints),
         per_device_train_batch_size=config.queries_per_batch,
