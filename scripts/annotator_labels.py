@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["ASIDE", "some_of_each", "with_fewer_queries", "with_set_aside"]
+__all__ = ["ASIDE", "some_of_each", "with_fewer_queries", "with_set_aside", "without_set_aside"]
 
 ASIDE = "aside"
 """The split of queries that are set aside."""
@@ -30,6 +30,16 @@ def with_set_aside(dataset: Any, n_queries: int, seed: int) -> Any:
     is_moved = (pl.col("split") == "train") & pl.col("query_id").is_in(moved)
     moved_away = judgments.with_columns(split=pl.when(is_moved).then(pl.lit(ASIDE)).otherwise(pl.col("split")))
     return _with_judgments(dataset, moved_away, set_aside={"n_queries": n_queries, "seed": seed})
+
+
+def without_set_aside(dataset: Any) -> Any:
+    """The dataset without the judgments that are set aside: what may be learned from, and saved."""
+    import polars as pl
+
+    from mr_st.data.schema import arrow_table
+
+    judgments = pl.DataFrame(arrow_table(dataset.judgments))
+    return _with_judgments(dataset, judgments.filter(pl.col("split") != ASIDE))
 
 
 def with_fewer_queries(dataset: Any, n_queries: int, seed: int) -> Any:

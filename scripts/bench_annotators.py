@@ -27,7 +27,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from annotator_labels import ASIDE, some_of_each, with_fewer_queries, with_set_aside
+from annotator_labels import ASIDE, some_of_each, with_fewer_queries, with_set_aside, without_set_aside
 from annotator_tables import FITTED, tables, write_docs
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -76,6 +76,8 @@ class Bench:
             make = LabelNoise.near if options.noise == "near" else LabelNoise.uniform
             self.noise = make(options.rate, self.clean.scale.n_grades)
             self.learned = distort_labels(self.clean, self.noise, options.seed, ("train",)).dataset
+            if options.set_aside:
+                self.learned = without_set_aside(self.learned)
             self.all_learned = self.learned
             if options.train_queries:
                 self.learned = with_fewer_queries(self.learned, options.train_queries, options.seed)
@@ -292,7 +294,10 @@ def main() -> None:
                 bench.learned.save(options.write_noisy)
                 print(f"{options.write_noisy}: {bench.learned.name}, fingerprint {bench.learned.fingerprint}")
                 return
-            found = {bench.name + (f"-{ASIDE}" if options.set_aside else ""): bench.run()}
+            key = bench.name + (f"-{ASIDE}" if options.set_aside else "")
+            found = {
+                key + (f"-{options.train_queries}" if options.set_aside and options.train_queries else ""): bench.run()
+            }
     except MrStError as error:
         raise SystemExit(f"bench_annotators: {error}") from error
     for figures in found.values():

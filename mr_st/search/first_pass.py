@@ -27,6 +27,7 @@ __all__ = [
     "Room",
     "double_scores",
     "float32_pairs",
+    "float32_passing",
     "int8_is_exact",
     "int8_pairs",
     "kth",
@@ -207,6 +208,32 @@ def float32_pairs(
     return Found(rows, columns, _down(found - error[rows]), _up(found + error[rows]))
 
 
+def float32_passing(
+    items: Float32Side, queries: Float32Side, thresholds: np.ndarray, room: Room, most: int
+) -> np.ndarray | None:
+    """Pairs that may score above their query's threshold, by a float32 product on a CPU; item by item.
+
+    Args:
+        items, queries: m and n vectors.
+        thresholds: float32 (n,), finite.
+        room: Buffers for at least (n, m).
+        most: With more pairs than this the answer is None.
+
+    Returns:
+        int64 (p,), rising: item row times n, plus query row.
+    """
+    import torch
+
+    m, n = len(items.values), len(queries.values)
+    products, passed = room.floats(m, n), room.flags(m, n)
+    torch.mm(items.device, queries.device.T, out=products)
+    d = queries.values.shape[1]
+    error = product_error(d) * queries.norms * items.norms.max() + d * 2.0**-120
+    torch.gt(products, torch.from_numpy(_down(thresholds - error)), out=passed)
+    places = np.flatnonzero(passed.numpy())
+    return places if len(places) <= most else None
+
+
 def double_scores(queries: Float32Side, items: Float32Side, thresholds: np.ndarray, k: int) -> np.ndarray:
     """Canonical scores of a whole block by one float64 product; what cannot matter may be a float32 step off.
 
@@ -299,6 +326,7 @@ class Room:
         import torch
 
         self._integers = torch.empty(0, dtype=torch.int32)
+        self._flags = torch.empty(0, dtype=torch.bool)
         self._floats = torch.empty(n * m, dtype=torch.float32, device=device)
         self._size = n * m
 
@@ -313,3 +341,11 @@ class Room:
     def floats(self, n: int, m: int) -> torch.Tensor:
         """float32 (n, m), of whatever was in it."""
         return self._floats[: n * m].view(n, m)
+
+    def flags(self, n: int, m: int) -> torch.Tensor:
+        """bool (n, m), of whatever was in it."""
+        import torch
+
+        if not len(self._flags):
+            self._flags = torch.empty(self._size, dtype=torch.bool)
+        return self._flags[: n * m].view(n, m)

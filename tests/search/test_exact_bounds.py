@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,10 +12,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mr_st.errors import DataError, UsageError
-from mr_st.search import ExactSearcher, QueryBatch, TopK
+from mr_st.search import ExactSearcher, QueryBatch, TopK, deep
 from mr_st.search.bfloat16 import Bfloat16Room, Bfloat16Side, bfloat16_holds, bfloat16_passing
-from mr_st.search.deep import deep_best, deep_pays
-from mr_st.search.first_pass import Float32Side, Int8Side, Room, float32_pairs, int8_is_exact, int8_pairs
+from mr_st.search.deep import deep_best
+from mr_st.search.first_pass import (
+    Float32Side,
+    Int8Side,
+    Room,
+    float32_pairs,
+    float32_passing,
+    int8_is_exact,
+    int8_pairs,
+)
 from mr_st.search.top import empty_top
 
 WITH_INT8 = pytest.mark.skipif(not int8_is_exact(64), reason="no int8 dot products here")
@@ -122,19 +131,39 @@ def test_bounds_hold(kind: str) -> None:
         assert (scores <= found.high).all()
 
 
-@pytest.mark.skipif(not bfloat16_holds(64), reason="no bfloat16 products here")
+def bfloat16_places(items: Float32Side, queries: Float32Side, limits: np.ndarray, most: int) -> np.ndarray | None:
+    (m, d), n = items.values.shape, len(queries.values)
+    sides = Bfloat16Side.of(items), Bfloat16Side.of(queries)
+    return bfloat16_passing(*sides, limits, Bfloat16Room(n, m, d), most)
+
+
+def float32_places(items: Float32Side, queries: Float32Side, limits: np.ndarray, most: int) -> np.ndarray | None:
+    return float32_passing(items, queries, limits, Room(len(queries.values), len(items.values), "cpu"), most)
+
+
+DEEP_PASSES = [
+    pytest.param(
+        bfloat16_places,
+        marks=pytest.mark.skipif(not bfloat16_holds(64), reason="no bfloat16 products here"),
+        id="bfloat16",
+    ),
+    pytest.param(float32_places, id="float32"),
+]
+
+
+@pytest.mark.parametrize("places_of", DEEP_PASSES)
 @pytest.mark.parametrize("kind", KINDS)
-def test_bounds_of_bfloat16_hold(kind: str) -> None:
+def test_what_beats_its_guess_passes(places_of: Any, kind: str) -> None:
     """Every pair above its threshold passes: few, many or all of them, above and below zero."""
     rng = np.random.default_rng(4)
     n, m, d = 30, 200, 64
     queries, items = made(kind, rng, n, d), made(kind, rng, m, d)
-    sides = [Bfloat16Side.of(Float32Side.of(vectors, "cpu")) for vectors in (items, queries)]
+    sides = [Float32Side.of(vectors, "cpu") for vectors in (items, queries)]
     exact = items.astype(np.float64) @ queries.astype(np.float64).T
     for share in (0.98, 0.7, 0.02, None):
         low = np.full(n, -3e38) if share is None else np.quantile(exact, share, axis=0)
         thresholds = np.nextafter(low.astype(np.float32), np.float32(-np.inf))
-        places = bfloat16_passing(sides[0], sides[1], thresholds, Bfloat16Room(n, m, d), n * m)
+        places = places_of(*sides, thresholds, n * m)
         assert places is not None
         assert (np.diff(places) > 0).all()
         passed = np.zeros(m * n, dtype=bool)
@@ -142,25 +171,37 @@ def test_bounds_of_bfloat16_hold(kind: str) -> None:
         assert passed.reshape(m, n)[exact.astype(np.float32) > thresholds].all()
 
 
-@pytest.mark.skipif(not bfloat16_holds(64), reason="no bfloat16 products here")
-def test_bfloat16_rules_most_pairs_out() -> None:
+@pytest.mark.parametrize("places_of", DEEP_PASSES)
+def test_what_is_below_its_guess_is_mostly_ruled_out(places_of: Any) -> None:
     rng = np.random.default_rng(3)
     items, queries = (
         v / np.linalg.norm(v, axis=1, keepdims=True) for v in (made("normal", rng, n, 384) for n in (2000, 50))
     )
-    sides = [Bfloat16Side.of(Float32Side.of(vectors, "cpu")) for vectors in (items, queries)]
+    sides = [Float32Side.of(vectors, "cpu") for vectors in (items, queries)]
     thresholds = np.sort(queries @ items.T, axis=1)[:, -20]
-    places = bfloat16_passing(sides[0], sides[1], thresholds, Bfloat16Room(50, 2000, 384), 50 * 2000)
+    places = places_of(*sides, thresholds, 50 * 2000)
     assert places is not None
     assert len(places) < 50 * 40  # 20 a query are above
-    assert bfloat16_passing(sides[0], sides[1], thresholds, Bfloat16Room(50, 2000, 384), 50 * 19) is None
+    assert places_of(*sides, thresholds, 50 * 19) is None
 
 
-@pytest.mark.skipif(not deep_pays(16), reason="no bfloat16 products, or no sampled ones, here")
+GIVES_UP = {
+    "bfloat16": ("equal", "near", "heavy", "one-hot", "rising"),
+    "float32": ("equal", "near", "one-hot", "rising"),
+}
+"""Of each first pass: data that it cannot tell apart well enough, or whose best stand together."""
+
+
+@pytest.mark.parametrize("first", ["bfloat16", "float32"])
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("dtype", [np.float32, np.float16])
-def test_the_deep_walk_finds_what_scores_above_the_guesses(kind: str, dtype: type) -> None:
+def test_the_deep_walk_finds_what_scores_above_the_guesses(
+    first: str, kind: str, dtype: type, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Against a full sort, over several blocks; more than its guess lets through makes it give up."""
+    if first == "bfloat16" and not bfloat16_holds(16):
+        pytest.skip("no bfloat16 products here")
+    monkeypatch.setattr(deep, "bfloat16_holds", lambda _: first == "bfloat16")
     rng = np.random.default_rng(5)
     with np.errstate(over="ignore"):
         items = made(kind, rng, 500, 16).astype(dtype)
@@ -171,7 +212,7 @@ def test_the_deep_walk_finds_what_scores_above_the_guesses(kind: str, dtype: typ
     truth = full_sort(queries, items, k + 2)
     guesses = np.nextafter(truth.scores[:, k - 1], np.float32(-np.inf))
     best = deep_best(items, queries, k, guesses, longest, (8, 150))
-    if kind in ("equal", "near", "heavy", "one-hot", "rising"):
+    if kind in GIVES_UP[first]:
         assert best is None  # more than a sixteenth of a block passes
         return
     assert best is not None
@@ -273,7 +314,7 @@ def test_memory_stays_within_what_was_given(first_pass: str, n_items: int, mib: 
 def test_a_search_that_guesses_thresholds_finds_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     """k is a good part of the catalogue: a sample tells where the k-th best lies; a guess that misleads is seen.
 
-    Where this machine has bfloat16 products, they are the first pass here.
+    Where it pays on this machine, the deep walk is what searches here.
     """
     from mr_st.search import exact, guess
 
