@@ -49,7 +49,7 @@ def test_what_is_learned_from_can_be_saved(shop: GradedDataset, tmp_path: Path) 
     loaded = GradedDataset.load(tmp_path / "learned")
     assert loaded.fingerprint == learned.fingerprint
     assert len(queries_of(loaded, "train")) == 8
-    assert ASIDE not in loaded.splits()
+    assert ASIDE not in loaded.splits
 
 
 def test_some_pairs_of_each_query() -> None:
