@@ -160,9 +160,7 @@ def _settle(block: _Queries, best: BestSoFar, start: int) -> None:
     n, k = len(block.guesses), best.k
     rows, keys = np.concatenate(block.rows), np.concatenate(block.keys)
     counts = np.bincount(rows, minlength=n)
-    order = np.argsort(rows, kind="stable")
-    within = np.arange(len(order)) - np.repeat(np.cumsum(counts) - counts, counts)
     table = np.full((n, max(int(counts.max(initial=0)), k)), best.EMPTY)
-    table[np.repeat(np.arange(n), counts), within] = keys[order]
+    table[np.arange(table.shape[1]) < counts[:, None]] = keys[np.argsort(rows, kind="stable")]
     table.partition(table.shape[1] - k, axis=1)
     best.add_table(np.arange(start, start + n), table[:, table.shape[1] - k :])
