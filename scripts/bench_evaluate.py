@@ -236,8 +236,8 @@ def measure(at: argparse.Namespace, data: Path, work: Path, dim: int) -> dict[st
         "protocol": {
             "n_items": at.items, "n_queries": at.queries, "judged_per_query": at.judged, "dimension": dim,
             "k": max(KS), "ks": list(KS), "repeats": at.repeats, "threads": at.threads, "seed": at.seed,
-            "cores": os.cpu_count(), "machine": platform.machine(), "load_before": round(os.getloadavg()[0], 2),
-            "versions": versions(),
+            "cores": os.cpu_count(), "machine": platform.machine(), "cpu": instructions(),
+            "load_before": round(os.getloadavg()[0], 2), "versions": versions(),
         },
         "times": times,
         "ratio": times["mteb"]["beyond_encoding"] / times["ours"]["beyond_encoding"],
@@ -259,6 +259,16 @@ def versions() -> dict[str, str]:
 
     packages = ("mteb", "torch", "numpy", "sentence-transformers", "pytrec-eval-terrier")
     return {"python": platform.python_version(), "mr_st": mr_st.__version__} | {p: version(p) for p in packages}
+
+
+def instructions() -> str:
+    """What this CPU multiplies with, which decides how we search: e.g. ``AVX2``."""
+    import torch
+
+    from mr_st.training.precision import computes_in_bfloat16
+
+    known = torch.backends.cpu.get_cpu_capability()
+    return f"{known} with bfloat16" if computes_in_bfloat16(on_cpu=True) else known
 
 
 def describe(run: dict[str, Any]) -> str:
@@ -289,7 +299,9 @@ def table(found: list[dict[str, Any]]) -> str:
         [
             f"{protocol['n_items']:,} items, {protocol['n_queries']:,} queries, k = {protocol['k']:,}, "
             f"{protocol['repeats']} runs each by turns (medians), {protocol['threads']} threads of "
-            f"{protocol['cores']} cores; " + ", ".join(f"{k} {v}" for k, v in protocol["versions"].items()) + ".",
+            f"{protocol['cores']} cores ({protocol['cpu']}); "
+            + ", ".join(f"{k} {v}" for k, v in protocol["versions"].items())
+            + ".",
             "",
             "| dimensions | | in all, s | encoder, s | beyond the encoder, s | beyond encoding, s | the same, CPU s |",
             "|---|---|---|---|---|---|---|",
