@@ -294,10 +294,10 @@ def main() -> None:
                 bench.learned.save(options.write_noisy)
                 print(f"{options.write_noisy}: {bench.learned.name}, fingerprint {bench.learned.fingerprint}")
                 return
-            key = bench.name + (f"-{ASIDE}" if options.set_aside else "")
-            found = {
-                key + (f"-{options.train_queries}" if options.set_aside and options.train_queries else ""): bench.run()
-            }
+            name = bench.name
+            if options.set_aside:
+                name += f"-{ASIDE}" + (f"-{options.train_queries}" if options.train_queries else "")
+            found = {name: bench.run()}
     except MrStError as error:
         raise SystemExit(f"bench_annotators: {error}") from error
     for figures in found.values():

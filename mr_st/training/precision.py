@@ -12,8 +12,8 @@ logger = logging.getLogger(__name__)
 def computes_in_bfloat16(on_cpu: bool) -> bool:
     """Whether bfloat16 is fast here: on any accelerator; of x86 CPUs on those with AVX512-BF16 or AMX.
 
-    Others convert value by value: on an AMD CPU with AVX2 a matrix product took some 90 times as long as in float32
-    (torch 2.13). Of CPUs that are not x86 nothing is known, and the answer is yes.
+    Others convert value by value: torch's products take many times as long there as in float32. Of CPUs that are not
+    x86 nothing is known, and the answer is yes.
     """
     import torch
 
