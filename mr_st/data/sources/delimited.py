@@ -77,7 +77,7 @@ class _Parser:
             if not self._found:
                 self._add("empty files", None, "the file is empty", "write a header and at least one row")
             return {}
-        if not self._n_rows and not self._found:
+        if self._n_rows == len(self._blank) and not self._found:
             self._add("files without rows", None, "a header but no rows", "give at least one row")
         self._flush()
         if self._found:

@@ -72,6 +72,7 @@ FAULTS: dict[str, tuple[str, bytes, int | None, str | None, str]] = {
     "empty file": ("items.csv", b"", None, None, "the file is empty"),
     "mark only": ("items.csv", b"\xef\xbb\xbf", None, None, "the file is empty"),
     "header only": ("items.csv", items(), None, None, "a header but no rows"),
+    "header and empty lines": ("items.csv", items() + b"\n\n", None, None, "a header but no rows"),
     "repeated name": ("items.csv", b"item_id,title,title\na,x,x\n", None, "title", "columns 2 and 3 have the same"),
     "nameless column": ("items.csv", b",item_id,title\n0,a,x\n1,b,y\n2,c,z\n", None, None,
                         "column 1 has no name; name it, or write the file without an index column"),
