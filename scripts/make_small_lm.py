@@ -140,17 +140,14 @@ def pretrain(out: Path, options: argparse.Namespace) -> Path:
 
 
 def fit(base: Path, options: argparse.Namespace) -> None:
-    """Fit the annotator and print what the held-out queries say of it."""
+    """Fit the annotator on the dataset that is named."""
+    from small_llm import fit_and_print
+
     from mr_st.data import GradedDataset
-    from mr_st.training import fit_llm_annotator
 
     settings = {**FIT, "seed": options.seed, "device": options.device, "lora_rank": options.lora_rank}
     settings |= {name: json.loads(value) for name, _, value in (entry.partition("=") for entry in options.set)}
-    out = options.out / "fit"
-    fit_llm_annotator(GradedDataset.load(options.fit), base, out, **settings, show_progress=True)
-    report = json.loads((out / "report.json").read_text(encoding="utf-8"))
-    held = {name: report["held_out"][name] for name in ("n_pairs", "accuracy", "majority_share", "kappa", "macro_f1")}
-    print(json.dumps({"held_out": held, "training": report["training"]}, indent=2))
+    fit_and_print(GradedDataset.load(options.fit), base, options.out / "fit", settings)
 
 
 def main() -> None:

@@ -54,16 +54,21 @@ def unpack(base: Path) -> None:
 
 
 def fit(base: Path, options: argparse.Namespace) -> None:
-    """Fit the annotator and print what the held-out queries say of it."""
+    """Fit the annotator on the dataset that is named, or on some of its queries."""
     from mr_st.cli.data import parse_options
     from mr_st.data import GradedDataset
-    from mr_st.training import fit_llm_annotator
 
     settings = {**FIT, "seed": options.seed, "device": options.device, **parse_options(options.set)}
     dataset = GradedDataset.load(options.fit)
     if options.queries:
         dataset = with_fewer_queries(dataset, options.queries, options.seed)
-    out = options.out / "fit"
+    fit_and_print(dataset, base, options.out / "fit", settings)
+
+
+def fit_and_print(dataset: Any, base: Path, out: Path, settings: dict[str, Any]) -> None:
+    """Fit the annotator and print what the held-out queries say of it."""
+    from mr_st.training import fit_llm_annotator
+
     fit_llm_annotator(dataset, base, out, **settings, show_progress=True)
     report = json.loads((out / "report.json").read_text(encoding="utf-8"))
     held = {name: report["held_out"][name] for name in ("n_pairs", "accuracy", "majority_share", "kappa", "macro_f1")}

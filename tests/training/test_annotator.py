@@ -11,6 +11,7 @@ import time
 
 import numpy as np
 import pytest
+import torch
 from sentence_transformers import CrossEncoder
 from sentence_transformers.cross_encoder import CrossEncoderTrainer
 
@@ -252,12 +253,15 @@ def test_no_such_base(tmp_path):
     assert "\n" not in str(error.value)
 
 
-def test_class_weights_are_taken_back_out_and_bf16_trains(tiny_base, tmp_path):
+def test_class_weights_are_taken_back_out_and_bf16_trains(tiny_base, tmp_path, monkeypatch, caplog):
     """The weights shape what is learned; the saved shift undoes them in the probabilities."""
+    without = {"architecture": "x86_64", "avx512_bf16": False, "amx_bf16": False}
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: without)
     fitted = fit_cross_encoder(
         shop(), tiny_base, tmp_path / "fit", epochs=1, max_length=16, class_weights=[1.0, 2.0, 4.0], bf16=True,
         evaluations_per_epoch=1, device="cpu",
     )  # fmt: skip
+    assert "no bfloat16 arithmetic" in caplog.text
     saved = json.loads((tmp_path / "fit" / "model" / "calibration.json").read_text())
     np.testing.assert_allclose(saved["shift"], -np.log([1.0, 2.0, 4.0]))
     np.testing.assert_allclose(fitted.shift, saved["shift"])

@@ -354,9 +354,18 @@ def test_the_clip_grows_with_the_batch_under_a_sum_only() -> None:
     assert StageConfig(epochs=1, max_grad_norm=2.0).clip("sum") == 2.0
 
 
-def test_bf16_autocast(tiny_base: Path, rows: list[dict], tmp_path: Path) -> None:
+def test_bf16_autocast(
+    tiny_base: Path,
+    rows: list[dict],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    without = {"architecture": "x86_64", "avx512_bf16": False, "amx_bf16": False}
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: without)
     config = CONFIG.model_copy(update={"precision": "bf16", "epochs": None, "max_steps": 3})
     result = train(tiny_base, rows, tmp_path / "bf16", config)
+    assert torch.cuda.is_available() or "no bfloat16 arithmetic" in caplog.text
     full = train(tiny_base, rows, tmp_path / "fp32", config.model_copy(update={"precision": "fp32"}))
     assert result.log_history[0]["loss"] != full.log_history[0]["loss"]
     assert result.log_history[0]["loss"] == pytest.approx(full.log_history[0]["loss"], rel=0.1)
